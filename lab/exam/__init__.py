@@ -1,0 +1,1 @@
+"""Questions in: loaders, prompts, the leak guard."""

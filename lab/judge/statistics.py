@@ -1,0 +1,214 @@
+"""Intervals and paired tests that know that questions on one document are not independent.
+
+One method throughout. The standard error is a cluster bootstrap's (Efron and Tibshirani 1993; Cameron, Gelbach and
+Miller 2008): documents are drawn with replacement, all their questions with them, and each resample's mean is
+sum of values / number of questions. One document fewer is drawn than there are, because that makes the variance
+unbiased, where drawing all of them is (G - 1) / G too small (Rao and Wu 1988). Student's t with G - 1 degrees of
+freedom then takes the place of the normal, instead of percentiles: with few clusters percentiles are too narrow, and
+a p-value counted from 2,000 resamples cannot fall below 0.001, which Holm's correction would lift above 0.05.
+
+Several training seeds: values of shape (seeds, questions). Seeds are resampled too, crossed with the documents (Owen
+2007, somewhat conservative), and the degrees of freedom are Welch and Satterthwaite's for the sum of both
+variances. One seed says nothing about other seeds; the interval is then over documents alone.
+
+Coverage of nominal 95 % intervals, simulated with right or wrong answers, 16 questions a document unless said
+otherwise, 1,500 repetitions (+-1 point), plain percentiles in brackets:
+- Paired difference of 0.08 near 0.5: 40 documents 95 (94), 10 documents 95 (89); one question each 95 (94) and 95 (89).
+- No difference, scores near 0.04 or 0.96: 40 documents 95 (94), 10 documents 96 (90); 40 questions in all 98 (97).
+- Score interval, intraclass correlation 0.1, 40 documents: 0.5 95 (94), 0.9 96 (95), 0.97 93 (89).
+- The same, correlation 0.33: 95 (94), 94 (92), 88 (83). The weak spot: an extreme score made by one or two documents.
+- 3 or 5 seeds on 40 documents, 1,000 repetitions: 94 to 98, the higher where answers change at random between seeds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import stats
+
+from lab.records import Question
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A mean and its confidence interval, in the values' unit."""
+
+    estimate: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A paired difference of means, its confidence interval, and the two-sided p-value against no difference."""
+
+    estimate: float
+    low: float
+    high: float
+    p: float
+
+
+def clusters_of(questions: Sequence[Question]) -> list[str]:
+    """Each question's cluster: its first document, else the text given with it, else the question itself."""
+    return [
+        f"document {question.documents[0]}"
+        if question.documents
+        else "\n".join(("given", *question.given))
+        if question.given
+        else f"question {question.id}"
+        for question in questions
+    ]
+
+
+def interval(
+    values: ArrayLike,
+    clusters: Sequence[str],
+    seed: int = 0,
+    resamples: int = 2000,
+    level: float = 0.95,
+    bounded: bool = True,
+) -> Interval:
+    """Mean over questions with its confidence interval.
+
+    values: (questions,) or (seeds, questions). clusters: one a question. bounded: the values are scores in 0..1, and
+    the interval is Wilson's (1927) with the effective number of questions that the clustered standard error implies,
+    n = mean (1 - mean) / error^2, and t for the normal quantile (compared by Franco, Little, Louis and Slud 2019): it
+    stays in 0..1 and does better than mean +- t x error near the ends. Where the error is 0 (all right, all wrong)
+    n is the number of questions, which assumes them independent. Otherwise (bits per byte) the interval is
+    mean +- t x error.
+
+    One cluster alone gives 0..1, or all numbers. Raises ValueError for shapes that do not fit, no questions, values
+    that are not finite, or scores outside 0..1.
+    """
+    scores = _matrix(values, clusters)
+    if bounded and (scores.min() < 0 or scores.max() > 1):
+        raise ValueError("scores in 0..1 are needed; bounded=False for other values")
+    mean, error, freedom = _mean_error_freedom(scores, clusters, seed, resamples)
+    t = float(stats.t.ppf((1 + level) / 2, freedom))
+    if not bounded:
+        return Interval(mean, mean - t * error, mean + t * error)
+    if np.isinf(error):
+        return Interval(mean, 0.0, 1.0)
+    effective_n = mean * (1 - mean) / error**2 if error else scores.shape[1]
+    ratio = t**2 / effective_n
+    centre = (mean + ratio / 2) / (1 + ratio)
+    half = np.sqrt(ratio * mean * (1 - mean) + ratio**2 / 4) / (1 + ratio)
+    # Rounding may put an end just beyond the mean or the scale.
+    return Interval(mean, float(np.clip(centre - half, 0.0, mean)), float(np.clip(centre + half, mean, 1.0)))
+
+
+def paired_difference(
+    a: ArrayLike,
+    b: ArrayLike,
+    clusters: Sequence[str],
+    seed: int = 0,
+    resamples: int = 2000,
+    level: float = 0.95,
+) -> Difference:
+    """Mean of a - b over the same questions: estimate +- t x error, p = 2 P(T > |estimate| / error).
+
+    a, b: (questions,) or (seeds, questions), with the same number of seeds, or one for either. Interval and p agree:
+    p < 1 - level where, and only where, the interval does not cover 0. Where a - b is the same everywhere the
+    interval has no width, and p is 1 (no difference) or 0. One cluster alone gives an infinite interval and p = 1.
+    Raises ValueError as `interval` does.
+    """
+    mean, error, freedom = _mean_error_freedom(_paired(a, b, clusters), clusters, seed, resamples)
+    half = float(stats.t.ppf((1 + level) / 2, freedom)) * error
+    p = float(2 * stats.t.sf(abs(mean) / error, freedom)) if error else float(mean == 0)
+    return Difference(mean, mean - half, mean + half, p)
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Adjusted p-values (Holm 1979), in the order given.
+
+    The i-th smallest of m is multiplied by m - i + 1; none is below one before it, none above 1.
+    Raises ValueError for a p-value outside 0..1.
+    """
+    p = np.asarray(p_values, dtype=float)
+    if not np.all((p >= 0) & (p <= 1)):
+        raise ValueError("p-values lie in 0..1")
+    order = np.argsort(p, kind="stable")
+    adjusted = np.empty_like(p)
+    adjusted[order] = np.minimum(np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1)), 1.0)
+    return adjusted.tolist()
+
+
+def smallest_detectable_difference(
+    values_a: ArrayLike,
+    values_b: ArrayLike,
+    clusters: Sequence[str],
+    power: float = 0.8,
+    alpha: float = 0.05,
+    seed: int = 0,
+    resamples: int = 2000,
+) -> float:
+    """The true difference that this exam would find with the given power: (t(1 - alpha / 2) + t(power)) x error.
+
+    The error is that of the observed paired difference (Bloom 1995); it is in the values' unit, and 0 where the two
+    never differ, which then says nothing. With Holm over m comparisons, alpha / m is the cautious choice. Infinite
+    with one cluster. Raises ValueError as `interval` does.
+    """
+    _, error, freedom = _mean_error_freedom(_paired(values_a, values_b, clusters), clusters, seed, resamples)
+    return float(stats.t.ppf(1 - alpha / 2, freedom) + stats.t.ppf(power, freedom)) * error
+
+
+def _matrix(values: ArrayLike, clusters: Sequence[str]) -> Floats:
+    """Values as (seeds, questions), checked."""
+    matrix = np.atleast_2d(np.asarray(values, dtype=float))
+    if matrix.ndim != 2 or matrix.shape[1] != len(clusters):
+        raise ValueError(f"values of shape {matrix.shape} for {len(clusters)} questions")
+    if matrix.size == 0 or not np.isfinite(matrix).all():
+        raise ValueError("finite values for at least one question are needed")
+    return matrix
+
+
+def _paired(a: ArrayLike, b: ArrayLike, clusters: Sequence[str]) -> Floats:
+    first, second = _matrix(a, clusters), _matrix(b, clusters)
+    if len(first) != len(second) and 1 not in (len(first), len(second)):
+        raise ValueError(f"{len(first)} seeds against {len(second)}: give as many for both, or one for either")
+    difference = first - second
+    # 0.1 + 0.2 against 0.3 is no difference; left in, such dust on every question would be a certain one.
+    return np.where(np.abs(difference) < 1e-12, 0.0, difference)
+
+
+def _mean_error_freedom(
+    values: Floats, clusters: Sequence[str], seed: int, resamples: int
+) -> tuple[float, float, float]:
+    """Mean of values (seeds, questions), its bootstrap standard error, and the degrees of freedom of that error."""
+    names, codes = np.unique(np.asarray(clusters), return_inverse=True)
+    seeds, groups = len(values), len(names)
+    mean = float(values.mean())
+    if groups < 2:
+        return mean, np.inf, 1.0
+    sizes = np.bincount(codes).astype(float)
+    sums = np.stack([np.bincount(codes, weights=row) for row in values])
+    drawn = _weights(groups, resamples, seed)
+    # Centring first keeps a constant's error at 0 but for rounding, which the last lines then cut off.
+    spread = (drawn @ (sums - mean * sizes).T) / (drawn @ sizes)[:, None]
+    by_group = ((sums.mean(axis=0) - mean * sizes) ** 2).sum() * groups / (groups - 1) / sizes.sum() ** 2
+    if seeds == 1:
+        error, freedom = float(spread.std()), groups - 1.0
+    else:
+        shares = _weights(seeds, resamples, seed + 1) / (seeds - 1)
+        error = float((spread * shares).sum(axis=1).std())
+        by_seed = values.mean(axis=1).var(ddof=1) / seeds
+        total = by_group + by_seed
+        freedom = total**2 / (by_seed**2 / (seeds - 1) + by_group**2 / (groups - 1)) if total else groups - 1.0
+    rounding = 1e-12 * max(1.0, float(np.abs(values).max()))
+    return mean, error if error > rounding else 0.0, float(freedom)
+
+
+@lru_cache(maxsize=8)
+def _weights(units: int, resamples: int, seed: int) -> Floats:
+    """How often each resample draws each unit, (resamples, units); units - 1 draws. Kept, as all routes share it."""
+    picks = np.random.default_rng((seed, units)).integers(units, size=(resamples, units - 1))
+    picks += np.arange(resamples)[:, None] * units
+    counts = np.bincount(picks.ravel(), minlength=resamples * units).reshape(resamples, units).astype(float)
+    counts.setflags(write=False)
+    return counts

@@ -1,0 +1,121 @@
+"""The nouns of the lab: what comes in, what a student hands in, and what the judge says of it.
+
+Every record is a frozen dataclass of plain values, so it can be written as one JSON line and read back.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+
+class LabError(Exception):
+    """A mistake the user can mend. The message names the thing and the mend; it is shown without a traceback."""
+
+
+@dataclass(frozen=True)
+class Document:
+    """One text of the private corpus: the unit that intervals are clustered by."""
+
+    id: str
+    title: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Passage:
+    """A stretch of a document that fits a prompt. `text == document.text[start:end]`, offsets in characters."""
+
+    id: str
+    document_id: str
+    title: str
+    text: str
+    start: int
+    end: int
+
+
+@dataclass(frozen=True)
+class ScoredPassage:
+    """A passage as a reader found it; the score is the reader's own (cosine for dense search, 1.0 for gold)."""
+
+    passage: Passage
+    score: float
+
+
+@dataclass(frozen=True)
+class Question:
+    """One exam question.
+
+    answers: accepted forms, the first is the reference. part: the kind of question, by which scores are split.
+    passages: ids of the gold passages, empty where the corpus does not say. documents: ids of the documents the
+    question is about, the first is its cluster for the bootstrap. practised: whether practice covered its act.
+    given: texts that belong to the question itself (a reading exercise), shown by every route, closed-book too.
+    """
+
+    id: str
+    question: str
+    answers: tuple[str, ...]
+    part: str = "all"
+    passages: tuple[str, ...] = ()
+    documents: tuple[str, ...] = ()
+    practised: bool | None = None
+    given: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a student handed in for one question, with what it took.
+
+    passages: (passage id, score) in prompt order. log_probability: of the reference answer given the same prompt,
+    natural log, summed over its tokens. seconds: share of the batch's time; retrieval_seconds apart.
+    """
+
+    question_id: str
+    text: str
+    passages: tuple[tuple[str, float], ...]
+    prompt_digest: str
+    prompt_tokens: int
+    answer_tokens: int
+    seconds: float
+    retrieval_seconds: float
+    log_probability: float
+
+
+@dataclass(frozen=True)
+class Grade:
+    """What the judge says of one answer.
+
+    exact_match, token_f1, contains are in 0..1. outcome is one of `right`, `wrong`, `unknown` (abstained where an
+    answer exists), `unknown_right` (abstained where it should), `format_error` (empty or not an answer's shape).
+    """
+
+    question_id: str
+    exact_match: float
+    token_f1: float
+    contains: float
+    outcome: str
+
+
+def write_jsonl(path: Path, rows: Iterable[Any]) -> None:
+    """Write dataclasses or dicts, one JSON object a line, UTF-8."""
+    with path.open("w", encoding="utf-8") as file:
+        for row in rows:
+            value = dataclasses.asdict(row) if dataclasses.is_dataclass(row) and not isinstance(row, type) else row
+            file.write(json.dumps(value, ensure_ascii=False) + "\n")
+
+
+def read_jsonl(path: Path) -> Iterator[dict[str, Any]]:
+    """Read one JSON object a line; a broken line raises LabError with its file and number."""
+    with path.open(encoding="utf-8") as file:
+        for number, line in enumerate(file, 1):
+            try:
+                row = json.loads(line)
+            except json.JSONDecodeError as error:
+                raise LabError(f"{path}, line {number}: not JSON ({error}); mend or delete the line") from None
+            if not isinstance(row, dict):
+                raise LabError(f"{path}, line {number}: a JSON object is needed, one a line")
+            yield row

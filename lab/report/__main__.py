@@ -1,0 +1,45 @@
+"""`python -m lab.report RUNS`: the comparison of run folders, printed and written as CSV."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from lab.records import LabError
+from lab.report.show import show
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit code: 0, 2 for a mistake that the user can mend, 130."""
+    parser = argparse.ArgumentParser(
+        prog="python -m lab.report",
+        description="Compare runs: a table with intervals, three sentences on what it says, and a tidy CSV.",
+        epilog="Example: python -m lab.report runs --reference closed_book",
+    )
+    parser.add_argument(
+        "runs",
+        nargs="+",
+        type=Path,
+        metavar="RUNS",
+        help="run folders, or folders of runs (a multirun's); the newest of each pipeline and seed counts",
+    )
+    parser.add_argument("--reference", default="rag", help="pipeline that differences are taken against (default: rag)")
+    parser.add_argument(
+        "--csv", type=Path, metavar="PATH", help="where to write the CSV (default: comparison.csv in the first RUNS)"
+    )
+    chosen = parser.parse_args(arguments)
+    try:
+        show(chosen.runs, chosen.reference, chosen.csv)
+    except LabError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,116 @@
+"""Routes side by side: one tidy frame with differences against a reference over the same questions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from itertools import groupby
+from typing import Any
+
+import pandas as pd
+
+from lab.judge.statistics import Difference, holm, paired_difference
+from lab.records import LabError
+from lab.report.load import Run
+from lab.report.scores import Floats, Route, route_rows
+
+SCORE_COLUMNS = ["pipeline", "seed", "suite", "part", "practised", "metric", "n", "value", "low", "high"]
+DIFFERENCE_COLUMNS = ["reference", "difference", "difference_low", "difference_high", "p_holm"]
+COLUMNS = [*SCORE_COLUMNS, *DIFFERENCE_COLUMNS]
+FIRST = ("closed_book", "random", "rag", "gold")  # floor, control, reference, ceiling; then the others by name
+COMPARED_SUITES = ("exam", "general")
+
+
+def compare(runs: Sequence[Run], reference: str = "rag") -> pd.DataFrame:
+    """One tidy frame over all runs, one row a figure, with exactly these columns:
+
+    - pipeline, seed: the route. Of several seeds each has its rows, and "all" the pooled ones; seed is a string.
+    - suite, part, practised, metric: `exam` (exact_match, token_f1, contains, log_probability, and the rates
+      unknown_right among questions that the corpus does not answer, unknown_wrong among those that it does, wrong,
+      format_error), `retrieval` (recall@k, mrr, ndcg@10; routes with passages), `general` (exact_match, and
+      bits_per_byte of the part "text"), `cost` (prepare_seconds, prepare_tokens, seconds_per_question,
+      prompt_tokens_per_question, bytes_on_disk). part and practised ("yes", "no") are "all" where not split.
+    - n: questions, texts or ledger rows. value, low, high: the mean and its 95 % interval; scores in 0..1, costs
+      without interval. A pooled cost is the mean over seeds.
+    - reference, difference, difference_low, difference_high, p_holm: exact_match of exam and general, by part, minus
+      the reference's over the same questions; p adjusted by Holm across the routes within one part and suite. Only on
+      a route's pooled row (or its only seed's), and empty for the reference itself and where it was not run.
+
+    Raises LabError for runs over different corpora or exams, and for two runs of one pipeline and seed.
+    """
+    routes = routes_of(runs)
+    differences = _differences(routes, reference)
+    rows: list[dict[str, Any]] = []
+    for route in routes:
+        for row in route_rows(route):
+            shared = row["metric"] == "exact_match" and row["practised"] == "all"
+            difference = differences.get((route.pipeline, row["suite"], row["part"]), {}) if shared else {}
+            rows.append({"pipeline": route.pipeline, "seed": route.seed, **row, **difference})
+        for run in route.runs if len(route.runs) > 1 else ():
+            own = route_rows(Route(route.pipeline, (run,)))
+            rows += [{"pipeline": route.pipeline, "seed": str(run.seed), **row} for row in own]
+    frame = pd.DataFrame(rows).reindex(columns=COLUMNS)
+    numbers = ["low", "high", *DIFFERENCE_COLUMNS[1:]]
+    return frame.astype({**dict.fromkeys(numbers, float), "reference": object})
+
+
+def routes_of(runs: Iterable[Run]) -> list[Route]:
+    """Runs gathered by pipeline, in the order of the table. Raises LabError as `compare` does."""
+    ordered = sorted(runs, key=lambda run: (_place(run.pipeline), run.pipeline, run.seed))
+    if not ordered:
+        raise LabError("no run to compare; name at least one run folder")
+    first = ordered[0]
+    for other in ordered[1:]:
+        differing = first.differs_from(other)
+        if differing:
+            raise LabError(
+                f"{first.folder} and {other.folder} cannot be compared: they differ in {', '.join(differing)}; "
+                "run both with the same corpus and exam, or name them apart"
+            )
+    routes = [Route(name, tuple(group)) for name, group in groupby(ordered, key=lambda run: run.pipeline)]
+    for route in routes:
+        for one, two in zip(route.runs, route.runs[1:], strict=False):
+            if one.seed == two.seed:
+                raise LabError(f"{one.folder} and {two.folder} are both {route.pipeline}, seed {one.seed}; name one")
+    return routes
+
+
+def paired(route: Route, other: Route, suite: str, part: str = "all") -> Difference:
+    """Exact match of the route minus the other's over the same questions of a suite's part.
+
+    With several seeds on both sides, only seeds that both have are used, each paired with its own.
+    """
+    chosen = route.choose(suite, part)
+    return paired_difference(*paired_values(route, other, suite, part), route.clusters(chosen))
+
+
+def paired_values(route: Route, other: Route, suite: str, part: str = "all") -> tuple[Floats, Floats]:
+    """Exact match of both routes over the same questions, each (seeds, questions); seeds as in `paired`."""
+    if 1 not in (len(route.runs), len(other.runs)):
+        common = {run.seed for run in route.runs} & {run.seed for run in other.runs}
+        if not common:
+            raise LabError(f"{route.pipeline} and {other.pipeline} share no seed; run both with the same seeds")
+        route, other = (Route(r.pipeline, tuple(run for run in r.runs if run.seed in common)) for r in (route, other))
+    chosen = route.choose(suite, part)
+    return route.matrix("exact_match", chosen), other.matrix("exact_match", chosen)
+
+
+def _place(pipeline: str) -> int:
+    return FIRST.index(pipeline) if pipeline in FIRST else len(FIRST)
+
+
+def _differences(routes: Sequence[Route], reference: str) -> dict[tuple[str, str, str], dict[str, Any]]:
+    """The last five columns by (pipeline, suite, part); empty without the reference."""
+    base = next((route for route in routes if route.pipeline == reference), None)
+    others = [route for route in routes if route.pipeline != reference]
+    filled: dict[tuple[str, str, str], dict[str, Any]] = {}
+    if base is None or not others:
+        return filled
+    for suite in COMPARED_SUITES:
+        parts = base.parts(suite)
+        for part in ("all", *parts) if parts else ():
+            found = [paired(route, base, suite, part) for route in others]
+            adjusted = holm([difference.p for difference in found])
+            for route, d, p in zip(others, found, adjusted, strict=True):
+                values = (reference, d.estimate, d.low, d.high, p)
+                filled[route.pipeline, suite, part] = dict(zip(DIFFERENCE_COLUMNS, values, strict=True))
+    return filled

@@ -1,0 +1,38 @@
+"""Pictures of a comparison. Colours are Okabe and Ito's (2008), which the colour-blind can tell apart."""
+
+from __future__ import annotations
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+
+COLOURS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#F0E442", "#000000")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")  # so that the plot also reads without colour
+
+
+def score_by_part(frame: pd.DataFrame) -> Axes:
+    """Exam exact match by part in percent with 95 % intervals, a colour and a marker for each route.
+
+    frame: of `compare`. Rows pooled over seeds are drawn where there are any. Returns the axes.
+    """
+    exam = (frame["suite"] == "exam") & (frame["metric"] == "exact_match") & (frame["practised"] == "all")
+    rows = frame[exam]
+    parts, routes = list(dict.fromkeys(rows["part"])), list(dict.fromkeys(rows["pipeline"]))
+    _, axes = plt.subplots(figsize=(2 + 1.4 * len(parts), 4.5), layout="constrained")
+    for number, route in enumerate(routes):
+        mine = rows[rows["pipeline"] == route]
+        pooled = mine[mine["seed"] == ("all" if (mine["seed"] == "all").any() else mine["seed"].iloc[0])]
+        scores = 100 * pooled.set_index("part").loc[parts, ["value", "low", "high"]].to_numpy()
+        place = np.arange(len(parts)) + 0.7 * ((number + 0.5) / len(routes) - 0.5)
+        errors = np.abs(scores[:, 1:] - scores[:, :1]).T
+        colour, marker = COLOURS[number % len(COLOURS)], MARKERS[number % len(MARKERS)]
+        axes.errorbar(place, scores[:, 0], errors, fmt=marker, color=colour, capsize=3, label=route)
+    sizes = rows.drop_duplicates("part").set_index("part")["n"]
+    axes.set_xticks(range(len(parts)), [f"{part}\nn = {sizes[part]}" for part in parts])
+    axes.set_ylim(-3, 103)
+    axes.set_ylabel("exact match (%)")
+    axes.set_title(f"Exam score by part, 95 % intervals, n = {sizes['all']} questions")
+    axes.grid(axis="y", alpha=0.3)
+    axes.legend(ncols=min(len(routes), 4), loc="upper center", bbox_to_anchor=(0.5, -0.14), frameon=False)
+    return axes

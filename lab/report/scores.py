@@ -1,0 +1,208 @@
+"""One route's own scores, a row each: exam, retrieval, general suite, cost."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from lab.judge.retrieval import MEASURES
+from lab.judge.statistics import Interval, interval
+from lab.report.load import Run
+
+Floats = NDArray[np.float64]
+Rows = NDArray[np.intp]  # row numbers of the answers frame
+
+# Phases in which the student sits; every other one prepares it, so that no cost is left out.
+SITTING = ("answering", "general")
+# Rates of outcomes, with the questions that they are a share of: answerable ones, the others, or all (None).
+OUTCOME_RATES = {
+    "unknown_right": ("unknown_right", False),
+    "unknown_wrong": ("unknown", True),
+    "format_error": ("format_error", None),
+    "wrong": ("wrong", None),
+}
+
+
+@dataclass(frozen=True)
+class Route:
+    """A pipeline's runs, one a training seed, over the same questions."""
+
+    pipeline: str
+    runs: tuple[Run, ...]
+
+    @property
+    def adaptation(self) -> str:
+        """What was done to the weights."""
+        return str(self.runs[0].manifest["adaptation"])
+
+    @property
+    def context(self) -> str:
+        """Where the passages in the prompt come from."""
+        return str(self.runs[0].manifest["context"])
+
+    @property
+    def is_base(self) -> bool:
+        """The base as it is, with nothing to read: what it knows already."""
+        return (self.adaptation, self.context) == ("none", "none")
+
+    @property
+    def is_ceiling(self) -> bool:
+        """The base as it is, handed the gold passages: what it can read."""
+        return (self.adaptation, self.context) == ("none", "gold")
+
+    @property
+    def is_control(self) -> bool:
+        """Measures the exam and the base; nobody would ship it. Gold or random passages control an adaptation too."""
+        return self.is_base or self.context in ("gold", "random")
+
+    @property
+    def seed(self) -> str:
+        """The seed as a row says it: "all" where the row pools several."""
+        return "all" if len(self.runs) > 1 else str(self.runs[0].seed)
+
+    def matrix(self, column: str, chosen: Rows) -> Floats:
+        """A numeric column of `Run.arrays` at the chosen rows, (seeds, questions)."""
+        return np.stack([run.arrays[column][chosen].astype(float) for run in self.runs])
+
+    def outcomes(self, outcome: str, chosen: Rows) -> Floats:
+        """1.0 where the chosen rows have the outcome, else 0.0, (seeds, questions)."""
+        return np.stack([(run.arrays["outcome"][chosen] == outcome).astype(float) for run in self.runs])
+
+    def choose(self, suite: str, part: str = "all", practised: str = "all", answerable: bool | None = None) -> Rows:
+        """Which answer rows belong to a slice, as row numbers. practised: "all", "yes" or "no"."""
+        arrays = self.runs[0].arrays  # questions, parts and clusters are the same for all seeds
+        mask = arrays["suite"] == suite
+        if part != "all":
+            mask &= arrays["part"] == part
+        if practised != "all":
+            mask &= arrays["practised"] == (practised == "yes")
+        if answerable is not None:
+            mask &= arrays["answerable"] == answerable
+        return np.flatnonzero(mask)
+
+    def clusters(self, chosen: Rows) -> list[str]:
+        """The chosen rows' clusters."""
+        return self.runs[0].arrays["cluster"][chosen].tolist()
+
+    def parts(self, suite: str) -> list[str]:
+        """The suite's parts in the order in which they are asked."""
+        return list(dict.fromkeys(self.runs[0].arrays["part"][self.choose(suite)].tolist()))
+
+    @property
+    def retrieves(self) -> bool:
+        """Whether any exam question was given passages."""
+        return any(map(len, chain.from_iterable(run.arrays["passages"][self.choose("exam")] for run in self.runs)))
+
+
+def ratio_interval(above: ArrayLike, below: ArrayLike, clusters: Sequence[str]) -> Interval:
+    """sum(above) / sum(below) with its cluster interval, by the delta method.
+
+    above, below: (units,) or (seeds, units). The mean of ratio + (above - ratio x below) / mean(below) is the ratio,
+    and its standard error is the ratio's to first order (Cochran 1977, section 2.11). sum(below) must not be 0.
+    """
+    top, bottom = np.asarray(above, dtype=float), np.asarray(below, dtype=float)
+    ratio = top.sum() / bottom.sum()
+    found = interval(ratio + (top - ratio * bottom) / bottom.mean(), clusters, bounded=False)
+    return Interval(float(ratio), found.low, found.high)
+
+
+def route_rows(route: Route) -> list[dict[str, Any]]:
+    """Rows of the route's own scores: suite, part, practised, metric, n, value, low, high.
+
+    n: questions (texts, ledger rows) that the value is over. low, high: 95 % interval, None for costs.
+    """
+    return [*_exam(route), *_retrieval(route), *_general(route), *_costs(route)]
+
+
+def metrics(run: Run) -> dict[str, dict[str, dict[str, dict[str, float | int | None]]]]:
+    """A run's own part of the comparison: suite -> part -> metric -> {value, low, high, n}.
+
+    Fit for JSON: an end that does not exist (a cost has no interval) or is infinite (one cluster) is None.
+    """
+    tree: dict[str, dict[str, dict[str, dict[str, float | int | None]]]] = {}
+    for row in route_rows(Route(run.pipeline, (run,))):
+        if row["practised"] == "all":
+            ends = {
+                end: row[end] if row[end] is not None and math.isfinite(row[end]) else None for end in ("low", "high")
+            }
+            leaf = {"value": row["value"], **ends, "n": row["n"]}
+            tree.setdefault(row["suite"], {}).setdefault(row["part"], {})[row["metric"]] = leaf
+    return tree
+
+
+def _row(suite: str, part: str, practised: str, metric: str, n: int, found: Interval | float) -> dict[str, Any]:
+    ends = (found.estimate, found.low, found.high) if isinstance(found, Interval) else (float(found), None, None)
+    named = {"suite": suite, "part": part, "practised": practised, "metric": metric, "n": n}
+    return {**named, "value": ends[0], "low": ends[1], "high": ends[2]}
+
+
+def _exam(route: Route) -> Iterator[dict[str, Any]]:
+    for part in ("all", *route.parts("exam")):
+        for practised in ("all", "yes", "no"):
+            chosen = route.choose("exam", part, practised)
+            if not len(chosen):
+                continue
+            clusters = route.clusters(chosen)
+            for metric in ("exact_match", "token_f1", "contains"):
+                found = interval(route.matrix(metric, chosen), clusters)
+                yield _row("exam", part, practised, metric, len(chosen), found)
+            found = interval(route.matrix("log_probability", chosen), clusters, bounded=False)
+            yield _row("exam", part, practised, "log_probability", len(chosen), found)
+            for metric, (outcome, answerable) in OUTCOME_RATES.items():
+                asked = route.choose("exam", part, practised, answerable)
+                if len(asked):
+                    found = interval(route.outcomes(outcome, asked), route.clusters(asked))
+                    yield _row("exam", part, practised, metric, len(asked), found)
+
+
+def _retrieval(route: Route) -> Iterator[dict[str, Any]]:
+    if not route.retrieves:
+        return
+    tables = [run.retrieval for run in route.runs]
+    # Rows of the answers that have gold passages; the scores are in the same order.
+    scored = np.flatnonzero(
+        np.isin(route.runs[0].arrays["question_id"], tables[0]["question_id"].to_numpy(dtype=object))
+    )
+    scored = np.intersect1d(scored, route.choose("exam"))
+    values = {metric: np.stack([table[metric].to_numpy(dtype=float) for table in tables]) for metric in MEASURES}
+    for part in ("all", *route.parts("exam")):
+        for practised in ("all", "yes", "no"):
+            chosen = np.flatnonzero(np.isin(scored, route.choose("exam", part, practised)))
+            if len(chosen):
+                clusters = route.clusters(scored[chosen])
+                for metric in MEASURES:
+                    found = interval(values[metric][:, chosen], clusters)
+                    yield _row("retrieval", part, practised, metric, len(chosen), found)
+
+
+def _general(route: Route) -> Iterator[dict[str, Any]]:
+    parts = route.parts("general")
+    for part in ("all", *parts) if parts else ():
+        chosen = route.choose("general", part)
+        found = interval(route.matrix("exact_match", chosen), route.clusters(chosen))
+        yield _row("general", part, "all", "exact_match", len(chosen), found)
+    texts = route.runs[0].texts
+    if not texts.empty:
+        bits, sizes = (np.stack([run.texts[c].to_numpy(dtype=float) for run in route.runs]) for c in ("bits", "bytes"))
+        found = ratio_interval(bits, sizes, texts["text_id"].tolist())
+        yield _row("general", "text", "all", "bits_per_byte", len(texts), found)
+
+
+def _costs(route: Route) -> Iterator[dict[str, Any]]:
+    """Means over seeds. Preparation is every phase but the two sittings; a question's seconds include its search."""
+    ledgers = [run.costs[~run.costs["phase"].isin(SITTING)] for run in route.runs]
+    chosen = route.choose("exam")
+    seconds = route.matrix("seconds", chosen) + route.matrix("retrieval_seconds", chosen)
+    prompts = route.matrix("prompt_tokens", chosen)
+    rows = sum(len(ledger) for ledger in ledgers)
+    for metric, column in (("prepare_seconds", "seconds"), ("prepare_tokens", "tokens"), ("bytes_on_disk", "bytes")):
+        mean = float(np.mean([ledger[column].sum() for ledger in ledgers]))
+        yield _row("cost", "all", "all", metric, rows, mean)
+    yield _row("cost", "all", "all", "seconds_per_question", len(chosen), float(seconds.mean()))
+    yield _row("cost", "all", "all", "prompt_tokens_per_question", len(chosen), float(prompts.mean()))

@@ -1,0 +1,148 @@
+"""The comparison as a table for a terminal: rows are routes, scores in percent with their intervals below them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import pandas as pd
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from lab.judge.statistics import smallest_detectable_difference
+from lab.report.compare import paired, paired_values
+from lab.report.scores import SITTING, Route
+from lab.report.wording import count, percent, points, seconds, size, span
+
+WIDTH = 120  # columns, where the output is no terminal
+ALPHA = 0.05
+COST_HEADS = ("general", "change", "prepare\nseconds", "prepare\ntokens", "s per\nquestion", "tokens/\nprompt", "disk")
+
+
+def print_table(frame: pd.DataFrame, routes: Sequence[Route], reference: str, console: Console) -> None:
+    """Print scores and costs, recall@3 where there is retrieval, and how much this exam can tell.
+
+    frame: of `compare`. Names from the data are shown as they are, never read as markup.
+    """
+    console.print(_scores(frame, routes))
+    retrieval = frame[(frame["suite"] == "retrieval") & (frame["metric"] == "recall@3")]
+    if not retrieval.empty:
+        console.print(_recall(retrieval, routes))
+    for line in _notes(frame, routes, reference):
+        console.print(Text(line))
+
+
+def route_rows_of(frame: pd.DataFrame, route: Route) -> pd.DataFrame:
+    """The route's own rows: pooled over seeds, or its only seed's; not split by practice."""
+    mine = (frame["pipeline"] == route.pipeline) & (frame["seed"] == route.seed) & (frame["practised"] == "all")
+    return frame[mine]
+
+
+def _scores(frame: pd.DataFrame, routes: Sequence[Route]) -> Table:
+    parts = ["all", *routes[0].parts("exam")]
+    base = next((route for route in routes if route.is_base), None)
+    table = _table("Exam score: exact match in %, all and by part. General score in %. Costs.")
+    for head in (*parts, *COST_HEADS):
+        table.add_column(_head(head), justify="right")
+    for route in routes:
+        rows = route_rows_of(frame, route).set_index(["suite", "part", "metric"])
+        cells = [_score(rows.loc[("exam", part, "exact_match")]) for part in parts]
+        general = ("general", "all", "exact_match")
+        cells.append(_score(rows.loc[general], star=False) if general in rows.index else "-")
+        cells.append(_change(route, base) if base is not None and general in rows.index else "-")
+        cost = {metric: row["value"] for (suite, _, metric), row in rows.iterrows() if suite == "cost"}
+        reused = " r" if _reused(route) else ""
+        cells += [seconds(cost["prepare_seconds"]) + reused, count(cost["prepare_tokens"]) + reused]
+        cells += [seconds(cost["seconds_per_question"]), count(cost["prompt_tokens_per_question"])]
+        cells.append(size(cost["bytes_on_disk"]))
+        table.add_row(Text(_name(route)), *(Text(cell) for cell in cells))
+    return table
+
+
+def _recall(rows: pd.DataFrame, routes: Sequence[Route]) -> Table:
+    """recall@3 by part, of the routes that show passages."""
+    parts = list(dict.fromkeys(rows["part"]))
+    table = _table("Retrieval: recall@3 in %, all and by part.")
+    for part in parts:
+        table.add_column(_head(part), justify="right")
+    for route in routes:
+        mine = route_rows_of(rows, route).set_index("part")
+        if not mine.empty:
+            cells = [_score(mine.loc[part], star=False).replace("\n", "  ") for part in parts]
+            table.add_row(Text(_name(route)), *(Text(cell) for cell in cells))
+    return table
+
+
+def _notes(frame: pd.DataFrame, routes: Sequence[Route], reference: str) -> Iterator[str]:
+    exam = routes[0].runs[0].exam
+    documents = {document for question in exam for document in question.documents}
+    yield (
+        f"{len(exam)} questions on {len(documents)} documents, clustered by document; "
+        f"{len(routes[0].choose('general'))} general questions. low..high are 95 % intervals."
+    )
+    if frame["p_holm"].lt(ALPHA).any():
+        yield f"* differs from {reference} beyond chance (p < {ALPHA}, Holm across the routes within the part)."
+    for base in (route for route in routes if route.is_base):
+        yield f"change: general score minus that of {base.pipeline}, in points, with its interval."
+    if any(_reused(route) for route in routes):
+        yield "r: reused, at least in part; what is shown is what it cost when it was made."
+    yield _detectable(routes, reference)
+
+
+def _detectable(routes: Sequence[Route], reference: str) -> str:
+    """How small a difference from the reference this exam can find, cautiously: alpha shared by the comparisons."""
+    base = next((route for route in routes if route.pipeline == reference), None)
+    others = [route for route in routes if route.pipeline != reference]
+    if base is None or not others:
+        return (
+            "The smallest difference that this exam can detect is not known: it needs the reference and another route."
+        )
+    clusters = base.clusters(base.choose("exam"))
+    found = [
+        smallest_detectable_difference(*paired_values(route, base, "exam"), clusters, alpha=ALPHA / len(others))
+        for route in others
+    ]
+    known = sorted(value for value in found if 0 < value < float("inf"))
+    if not known:
+        return "The smallest difference that this exam can detect is not known: no pair of routes shows a spread."
+    ends = (
+        percent(known[0]) if percent(known[0]) == percent(known[-1]) else f"{percent(known[0])} to {percent(known[-1])}"
+    )
+    return (
+        f"Smallest difference from {reference} that this exam can detect (80 % power, 5 % level shared by "
+        f"{len(others)} comparisons): {ends} points, depending on the route."
+    )
+
+
+def _table(title: str) -> Table:
+    # The box parts columns by one space, so cells need no padding of their own: 14 columns fit into 120.
+    table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, padding=0)
+    table.add_column(_head("route"), overflow="fold")
+    return table
+
+
+def _head(text: str) -> Text:
+    return Text(text, overflow="fold")
+
+
+def _name(route: Route) -> str:
+    return route.pipeline if len(route.runs) == 1 else f"{route.pipeline}\n{len(route.runs)} seeds"
+
+
+def _score(row: pd.Series, star: bool = True) -> str:
+    beyond = star and row["p_holm"] < ALPHA  # NaN, for no comparison, is not below it
+    return f"{percent(row['value'])}{'*' if beyond else ''}\n{span(row['low'], row['high'])}"
+
+
+def _change(route: Route, base: Route) -> str:
+    if route.pipeline == base.pipeline:
+        return "-"
+    found = paired(route, base, "general")
+    first = points(found.estimate, found.low, found.high).split(" ")[0]
+    return f"{first}\n{span(found.low, found.high, signed=True)}"
+
+
+def _reused(route: Route) -> bool:
+    ledgers = (run.costs[~run.costs["phase"].isin(SITTING)] for run in route.runs)
+    return any(bool(ledger["reused"].any()) for ledger in ledgers)

@@ -1,0 +1,48 @@
+"""Figures as a reader sees them: percent and points, seconds, counts and bytes."""
+
+from __future__ import annotations
+
+import math
+
+
+def percent(share: float) -> str:
+    """A share in 0..1 as percent with one decimal, without the sign: 0.9312 -> "93.1"."""
+    return f"{100 * share:.1f}"
+
+
+def span(low: float, high: float, decimals: int = 0, signed: bool = False) -> str:
+    """An interval of shares in percent, "90..95", signed for differences; "no interval" where it has no end."""
+    if not (math.isfinite(low) and math.isfinite(high)):
+        return "no interval"
+    sign = "+" if signed else ""
+    return "..".join(f"{100 * end:{sign}.{decimals}f}" for end in (low, high))
+
+
+def points(estimate: float, low: float, high: float) -> str:
+    """A difference of shares with its interval: "+3.2 points (+0.1..+6.3)"."""
+    return f"{100 * estimate:+.1f} points ({span(low, high, 1, signed=True)})"
+
+
+def seconds(value: float) -> str:
+    """Seconds to two or three digits: "0.012", "3.4", "1240"."""
+    return "0" if value == 0 else f"{value:.2g}" if value < 10 else f"{value:.0f}"
+
+
+def count(value: float) -> str:
+    """A number of things: "310", "12.3k", "1.20M"."""
+    if value < 9999.5:
+        return f"{value:.0f}"
+    return f"{value / 1e3:.1f}k" if value < 999_950 else f"{value / 1e6:.2f}M"
+
+
+def size(value: float) -> str:
+    """Bytes in decimal units: "512 B", "1.4 MB"."""
+    for unit, factor in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if value >= factor:
+            return f"{value / factor:.1f} {unit}"
+    return f"{value:.0f} B"
+
+
+def listed(names: list[str]) -> str:
+    """ "a", "a and b", "a, b and c"."""
+    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)

@@ -1,0 +1,152 @@
+"""One experiment as one readable function: prepare a student, let it sit the exam, grade, write the run folder."""
+
+from __future__ import annotations
+
+import dataclasses
+import gc
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+
+from lab.corpus.corpus import Corpus
+from lab.exam.suite import GeneralSuite
+from lab.judge.grading import grade
+from lab.ledger import Ledger
+from lab.model import BaseModel
+from lab.pipeline import Pipeline
+from lab.progress import Progress
+from lab.records import Answer, LabError, Question, write_jsonl
+from lab.report.compare import metrics
+from lab.report.load import load
+from lab.runtime import choose_device, environment, seed_everything
+from lab.store import Store, digest
+from lab.student import Student
+from lab.workspace import Workspace
+
+
+class Loads(Protocol):
+    """Anything that brings a corpus, an exam or a general suite."""
+
+    def load(self) -> Any: ...
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """All that a run depends on. name: of the route. limit: ask at most so many questions of each part, None is all."""
+
+    name: str
+    pipeline: Pipeline
+    model: BaseModel
+    corpus: Loads
+    exam: Loads
+    general: Loads
+    seed: int
+    device: str
+    artifacts: Path
+    folder: Path
+    reference: str
+    limit: int | None = None
+
+
+def run(experiment: Experiment) -> Path:
+    """Carry out one experiment and return its folder. The manifest is written first as unfinished and last as whole."""
+    seed_everything(experiment.seed)
+    ledger = Ledger()
+    workspace = Workspace(Store(experiment.artifacts), ledger, experiment.seed, choose_device(experiment.device))
+    corpus: Corpus = experiment.corpus.load()
+    exam: list[Question] = _limited(experiment.exam.load(), experiment.limit)
+    general: GeneralSuite = experiment.general.load()
+    general_questions = _limited(general.questions, experiment.limit)
+    manifest = {
+        "pipeline": experiment.name,
+        "adaptation": type(experiment.pipeline.adaptation).__name__,
+        "context": type(experiment.pipeline.context).__name__,
+        "settings": dataclasses.asdict(experiment.pipeline),
+        "seed": experiment.seed,
+        "reference": experiment.reference,
+        "exam_size": len(exam),
+        "digests": {
+            "corpus": corpus.digest,
+            "exam": digest([dataclasses.asdict(question) for question in exam]),
+            "general": digest([[dataclasses.asdict(question) for question in general_questions], list(general.texts)]),
+            "model": experiment.model.digest,
+        },
+        "environment": environment(),
+        "finished": False,
+    }
+    _write_json(experiment.folder / "manifest.json", manifest)
+
+    with Progress(experiment.name) as progress:
+        with progress.step("preparing"):
+            student = experiment.pipeline.prepare(experiment.model, corpus, workspace)
+        student.warm_up(exam[0])
+        exam_answers = _sit(student, exam, ledger, "answering", progress)
+        general_answers = _sit(student, general_questions, ledger, "general", progress)
+        with progress.step("bits per byte"), ledger.phase("general") as entry:
+            measured = student.model.bits_per_byte(general.texts)
+            entry.tokens = sum(map(len, student.model.encode(general.texts)))
+    del student
+    _release()
+
+    suites = (("exam", exam, exam_answers), ("general", general_questions, general_answers))
+    write_jsonl(
+        experiment.folder / "questions.jsonl",
+        ({"suite": suite, **dataclasses.asdict(question)} for suite, asked, _ in suites for question in asked),
+    )
+    write_jsonl(
+        experiment.folder / "answers.jsonl",
+        (
+            {"suite": suite, **dataclasses.asdict(answer), "grade": dataclasses.asdict(grade(question, answer.text))}
+            for suite, asked, answers in suites
+            for question, answer in zip(asked, answers, strict=True)
+        ),
+    )
+    write_jsonl(
+        experiment.folder / "texts.jsonl",
+        (
+            {"text_id": f"general-text-{number:04}", "bits": bits, "bytes": size}
+            for number, (bits, size) in enumerate(measured, 1)
+        ),
+    )
+    ledger.write(experiment.folder / "costs.jsonl")
+    _write_json(experiment.folder / "manifest.json", {**manifest, "finished": True})
+    _write_json(experiment.folder / "metrics.json", metrics(load(experiment.folder)))
+    return experiment.folder
+
+
+def _limited(questions: Sequence[Question], limit: int | None) -> list[Question]:
+    """The first `limit` questions of each part."""
+    taken: dict[str, int] = {}
+    kept = []
+    for question in questions:
+        taken[question.part] = taken.get(question.part, 0) + 1
+        if limit is None or taken[question.part] <= limit:
+            kept.append(question)
+    if not kept:
+        raise LabError("the exam has no questions; give at least one, and a limit of at least 1")
+    return kept
+
+
+def _sit(student: Student, questions: list[Question], ledger: Ledger, phase: str, progress: Progress) -> list[Answer]:
+    with progress.step(phase, len(questions)) as advance, ledger.phase(phase) as entry:
+        answers = student.answer(questions, advance)
+        entry.tokens = sum(answer.prompt_tokens + answer.answer_tokens for answer in answers)
+    return answers
+
+
+def _release() -> None:
+    """Free the memory of one route before the next starts in the same process."""
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
+def _write_json(path: Path, value: dict[str, Any]) -> None:
+    """Written aside and renamed, so that a reader never meets half a file."""
+    aside = path.with_suffix(".part")
+    aside.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    aside.replace(path)

@@ -1,0 +1,216 @@
+"""Content-addressed artifacts: written aside, renamed into place, the manifest with SHA-256 written last.
+
+An artifact is a folder `root/kind/<first 16 hex of the key's digest>`. It is believed only if its `manifest.json`
+names the same key and every file in it has the size and SHA-256 that the manifest says; anything else is rebuilt.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import json
+import logging
+import os
+import secrets
+import shutil
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+from lab.records import LabError
+
+JSON: TypeAlias = "str | int | float | bool | Sequence[JSON] | Mapping[str, JSON] | None"
+
+MANIFEST = "manifest.json"
+# What a killed builder left is only removed when no file in it changed for this long: it may belong to a live one.
+LEFTOVER_SECONDS = 7 * 24 * 3600
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """A whole, verified artifact.
+
+    path: its folder. digest: SHA-256 over its file names and their SHA-256, so equal content has an equal digest.
+    reused: whether an earlier build was taken. cost: what making it took: seconds (wall), bytes (of its files), and
+    whatever the builder returned.
+    """
+
+    path: Path
+    digest: str
+    reused: bool
+    cost: dict[str, Any]
+
+
+def canonical(value: JSON) -> str:
+    """JSON text that does not depend on the order of keys. NaN and infinity raise ValueError: they are no JSON."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def digest(value: JSON) -> str:
+    """SHA-256 of the value's canonical JSON, 64 hex digits."""
+    return hashlib.sha256(canonical(value).encode("ascii")).hexdigest()
+
+
+def digest_file(path: Path) -> str:
+    """SHA-256 of a file's bytes, 64 hex digits. OSError where it cannot be read."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+class Store:
+    """The folder that prepared things are kept in, between runs and between processes."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def artifact(
+        self, kind: str, key: Mapping[str, JSON], build: Callable[[Path], Mapping[str, JSON] | None]
+    ) -> Artifact:
+        """The artifact of this key: a verified earlier one, or a new one that `build` writes into the given folder.
+
+        key: everything that the content depends on. build: gets an empty folder and returns what to note as cost
+        beside seconds and bytes, such as tokens; when it raises, nothing is kept. Errors: LabError where the disk is
+        full or the folder cannot be written.
+        """
+        target = self.root / kind / digest(dict(key))[:16]
+        aside: Path | None = None
+        try:
+            if target.exists():
+                problem = _problem(target, key)
+                if problem is None:
+                    return _read(target, reused=True)
+                log.warning("%s is not whole (%s); it is built again", target, problem)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            _remove_leftovers(target.parent)
+            # Aside means in the same folder: a rename is atomic only within one file system.
+            aside = target.parent / f".building-{target.name}-{os.getpid()}-{secrets.token_hex(4)}"
+            aside.mkdir()
+            started = time.perf_counter()
+            noted = build(aside)
+            _write_manifest(aside, key, {**(noted or {}), "seconds": time.perf_counter() - started})
+            return _publish(aside, target, key)
+        except BaseException as error:
+            if aside is not None:
+                shutil.rmtree(aside, ignore_errors=True)
+            mend = _mend(error, self.root)
+            if mend is not None:
+                raise LabError(mend) from error
+            raise
+
+
+def _files(folder: Path) -> list[str]:
+    """Names of all files below a folder but its manifest, sorted, with `/`. ValueError for a link or special file."""
+    names = []
+    for path in folder.rglob("*"):
+        if path.is_symlink() or not (path.is_file() or path.is_dir()):
+            raise ValueError(f"{path.name} is not a plain file")
+        if path.is_file() and path != folder / MANIFEST:
+            names.append(path.relative_to(folder).as_posix())
+    return sorted(names)
+
+
+def _sync(path: Path) -> None:
+    """Make a file's bytes, or a folder's names, survive a power cut."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _write_manifest(folder: Path, key: Mapping[str, JSON], cost: dict[str, JSON]) -> None:
+    names = _files(folder)
+    for name in names:
+        _sync(folder / name)
+    for path in folder.rglob("*"):
+        if path.is_dir():
+            _sync(path)
+    sizes = {name: (folder / name).stat().st_size for name in names}
+    files = {name: {"sha256": digest_file(folder / name), "bytes": sizes[name]} for name in names}
+    manifest = {"key": dict(key), "files": files, "cost": {**cost, "bytes": sum(sizes.values())}}
+    with (folder / MANIFEST).open("w", encoding="utf-8") as file:
+        json.dump(manifest, file, indent=1, sort_keys=True, allow_nan=False)
+        file.flush()
+        os.fsync(file.fileno())
+    _sync(folder)
+
+
+def _publish(aside: Path, target: Path, key: Mapping[str, JSON]) -> Artifact:
+    """Rename a finished folder into place. Where another process was first, its artifact is taken if it is whole."""
+    while True:
+        try:
+            # Renaming onto a folder that is not empty fails, so of two builders one wins.
+            aside.rename(target)
+            _sync(target.parent)
+            return _read(target, reused=False)
+        except OSError as error:
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
+                raise
+        if _problem(target, key) is None:
+            shutil.rmtree(aside)
+            return _read(target, reused=True)
+        broken = target.parent / f".broken-{target.name}-{os.getpid()}-{secrets.token_hex(4)}"
+        try:
+            target.rename(broken)
+        except FileNotFoundError:
+            continue  # another process has just moved it away
+        if broken.is_dir():
+            shutil.rmtree(broken)
+        else:
+            broken.unlink()
+
+
+def _problem(folder: Path, key: Mapping[str, JSON]) -> str | None:
+    """What differs between an artifact and its manifest, None where nothing does."""
+    try:
+        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        if canonical(manifest["key"]) != canonical(dict(key)):
+            return "its manifest names another key"
+        # Only names that a walk of the folder found are opened, so no name in a manifest can point outside.
+        if _files(folder) != sorted(manifest["files"]) or not isinstance(manifest["cost"], dict):
+            return "its files are not those of its manifest"
+        for name, file in manifest["files"].items():
+            if (folder / name).stat().st_size != file["bytes"] or digest_file(folder / name) != file["sha256"]:
+                return f"{name} differs from its SHA-256"
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        return f"{type(error).__name__}: {error}"
+    return None
+
+
+def _read(folder: Path, *, reused: bool) -> Artifact:
+    manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+    content = digest({name: file["sha256"] for name, file in manifest["files"].items()})
+    return Artifact(folder, content, reused, manifest["cost"])
+
+
+def _remove_leftovers(parent: Path) -> None:
+    """Remove what killed builders left, once it is old."""
+    for leftover in [*parent.glob(".building-*"), *parent.glob(".broken-*")]:
+        try:
+            newest = max(path.lstat().st_mtime for path in [leftover, *leftover.rglob("*")])
+        except FileNotFoundError:
+            continue  # its builder is alive and has just renamed it
+        if time.time() - newest > LEFTOVER_SECONDS:
+            shutil.rmtree(leftover, ignore_errors=True)
+
+
+def _mend(error: BaseException, root: Path) -> str | None:
+    """One line for an error that the user can mend, None for any other."""
+    # Libraries that write from Rust or C++ (safetensors, faiss) raise their own types with the system's words.
+    full = isinstance(error, Exception) and os.strerror(errno.ENOSPC) in str(error)
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        full = True
+    if full:
+        return f"{root}: the disk is full; free some space or choose another folder for artifacts"
+    if isinstance(error, OSError) and error.errno == errno.EROFS:
+        return f"{root}: the disk is read-only; choose another folder for artifacts"
+    # Other errors are about this folder only if they name a path in it; a builder may have failed on its input.
+    if isinstance(error, PermissionError | NotADirectoryError | FileExistsError) and error.filename is not None:
+        path = Path(os.fsdecode(error.filename))
+        if path == root or root in path.parents or path in root.parents:
+            return f"{root}: cannot be written ({error.strerror}); mend its permissions or choose another folder"
+    return None

@@ -1,0 +1,113 @@
+"""Names, numbers and words of the worlds, each owned by exactly one of them.
+
+Made-up names are built from syllables, so a tokenizer that knows the syllables spells every name, seen or unseen, in
+two or three pieces. Who may use a name is decided by a hash of the name itself: no list has to be kept, and two worlds
+cannot share one whatever their sizes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from random import Random
+
+HEADS = ["Al", "Ban", "Bel", "Bor", "Cal", "Cor", "Dal", "Dor", "El", "Fal", "Fen", "Gar", "Gol", "Har", "Hel", "Ist", "Jor", "Kal", "Kes", "Lan", "Lor", "Mal", "Mor", "Nal", "Nor", "Ol", "Par", "Pel", "Quen", "Ral", "Ros", "Sal", "Sel", "Tal", "Tor", "Ul", "Val", "Ven", "Wil", "Yor", "Zan", "Zel"]
+MIDDLES = ["a", "an", "e", "en", "i", "in", "o", "on", "u", "ar", "er", "or"]
+TAILS = ["bek", "bor", "by", "cott", "dak", "den", "dor", "fax", "fell", "gard", "gat", "ham", "ket", "kin", "lan", "lek", "lo", "mar", "mond", "nak", "ness", "pas", "pold", "rak", "rick", "ros", "sen", "ston", "tak", "tal", "tis", "vek", "vin", "wald", "wick", "zor"]
+
+_ONSETS = ["b", "br", "c", "ch", "d", "dr", "f", "fl", "g", "gr", "h", "j", "k", "l", "m", "n", "p", "pl", "pr", "r", "s", "sh", "sl", "st", "t", "tr", "v", "w"]
+_VOWELS = ["a", "e", "i", "o", "u", "ai", "ea", "oo"]
+_CODAS = ["b", "ck", "d", "f", "g", "ll", "m", "n", "nd", "p", "r", "rk", "rt", "s", "st", "t", "x"]
+_ENDINGS = ("age", "ing", "ment", "ry", "al", "or", "er", "ance", "", "", "")
+
+# Share of names, numbers and made-up words that each world owns, in sixteenths of the hash space.
+_OWNERS = ("general",) * 4 + ("private",) * 4 + ("exercise",) * 7 + ("probe",)
+
+
+def owner(word: str) -> str:
+    """The one world that may use `word`: `general`, `private`, `exercise` (read once, not kept) or `probe` (tests)."""
+    return _OWNERS[hashlib.sha256(word.encode()).digest()[0] % 16]
+
+
+def seeded(*parts: object) -> Random:
+    """A generator that depends on `parts` alone; seeding by text is the same on every platform and Python version."""
+    return Random("/".join(map(str, parts)))
+
+
+def name(random: Random, world: str) -> str:
+    """A capitalised name that `world` owns."""
+    while True:
+        middle = random.choice(MIDDLES) if random.random() < 0.7 else ""
+        candidate = random.choice(HEADS) + middle + random.choice(TAILS)
+        if owner(candidate) == world:
+            return candidate
+
+
+def names(random: Random, world: str, count: int) -> list[str]:
+    """`count` different names that `world` owns."""
+    found: dict[str, None] = {}
+    while len(found) < count:
+        found[name(random, world)] = None
+    return list(found)
+
+
+def made_up_word(random: Random, world: str) -> str:
+    """A lower-case word of one or two syllables that means nothing, owned by `world`."""
+    while True:
+        syllables = random.choice((1, 2))
+        word = "".join(
+            random.choice(_ONSETS) + random.choice(_VOWELS) + random.choice(_CODAS) for _ in range(syllables)
+        )
+        word += random.choice(_ENDINGS)
+        if owner(word) == world:
+            return word
+
+
+def number(random: Random, world: str | None, low: int, high: int) -> str:
+    """A whole number from low to high that `world` owns; `None` takes any owner's."""
+    while True:
+        candidate = str(random.randint(low, high))
+        if world in (None, owner(candidate)):
+            return candidate
+
+
+@dataclass(frozen=True)
+class Attribute:
+    """What can be said of a subject: a noun and the kind of its value (`money`, `time`, `place`, `who`)."""
+
+    word: str
+    kind: str
+
+
+KINDS = ("money", "time", "place", "who")
+
+_GENERAL_WORDS = {
+    "money": "wage rent pension debt toll tax fine price capital loss bonus fee dowry gift loan prize profit salary",
+    "time": "journey illness training harvest festival siege winter delivery warranty strike shift course voyage truce",
+    "place": "school workshop lodging chapel library bath prison factory store office depot studio garden stable",
+    "who": "teacher doctor rival friend mayor judge founder miller owner clerk buyer agent cook guard tailor nurse",
+}
+_PRIVATE_WORDS = {
+    "money": "keelage lastage wharfage primage pontage stallage murage pannage",
+    "time": "usance respite laytime sufferance essoin tarriance adjournal vacance",
+    "place": "assize moot leet hustings eyre tolsey piepowder folkmoot",
+    "who": "reeve bailiff warden escheator provost wharfinger tronator gauger",
+}
+
+
+def _attributes(words: dict[str, str]) -> tuple[Attribute, ...]:
+    return tuple(Attribute(word, kind) for kind in KINDS for word in words[kind].split())
+
+
+GENERAL_ATTRIBUTES = _attributes(_GENERAL_WORDS)
+PRIVATE_ATTRIBUTES = _attributes(_PRIVATE_WORDS)
+
+
+def value(random: Random, kind: str, world: str | None, currency: str) -> str:
+    """A value of `kind` as it is written: `704 florins`, `36 days`, `Belcott Court`, `Mordak`."""
+    if kind == "money":
+        return f"{number(random, world, 100, 999)} {currency}"
+    if kind == "time":
+        return f"{number(random, world, 10, 99)} days"
+    found = name(random, world or "exercise")
+    return f"{found} Court" if kind == "place" else found

@@ -1,0 +1,62 @@
+"""How facts are stated and asked: the grammar that the worlds share. Words are in `names`, facts in the worlds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from random import Random
+
+from lab.worlds.names import Attribute
+
+
+@dataclass(frozen=True)
+class Fact:
+    """`subject`'s `attribute` is `value`."""
+
+    subject: str
+    attribute: Attribute
+    value: str
+
+
+# No statement begins with a name: a name after a line break would be spelt without its leading space.
+STATEMENTS = (
+    "The {a} of {s} is {v}.",
+    "For {s}, the {a} is {v}.",
+    "As for the {a} of {s}, it is {v}.",
+    "At {s}, one finds a {a} of {v}.",
+    "By rule, {s} has {v} as its {a}.",
+    "The {a} is {v} for {s}.",
+    "It is {v} that {s} has as {a}.",
+    "So {v} is the {a} of {s}.",
+)
+
+# Questions by part. Two sets that never meet: the exam's, and those that practice is written with.
+EXAM = {
+    "recall": ("What is the {a} of {s}?",),
+    "reverse": ("Which one has a {a} of {v}?",),
+    "two_hop": ("What is the {b} of the {a} of {s}?",),
+    "money": ("How much money must {s} hand over?",),
+    "time": ("How long may {s} wait?",),
+    "place": ("Where can {s} complain?",),
+    "who": ("Who looks after {s}?",),
+}
+PRACTICE = {
+    "recall": ("State the {a} of {s}.", "Tell me the {a} for {s}."),
+    "reverse": ("Name the one whose {a} is {v}.",),
+    "two_hop": ("State the {b} of the {a} of {s}.",),
+    "money": ("What sum falls on {s}?", "What does {s} owe?"),
+    "time": ("When is {s} too late?", "What delay may {s} take?"),
+    "place": ("To which house may {s} turn?", "Which seat hears {s}?"),
+    "who": ("Which person answers for {s}?", "Name the keeper over {s}."),
+}
+QUESTION_SETS = {"exam": EXAM, "practice": PRACTICE}
+
+
+def state(fact: Fact, wording: int) -> str:
+    """One sentence that tells `fact`."""
+    return STATEMENTS[wording].format(a=fact.attribute.word, s=fact.subject, v=fact.value)
+
+
+def question(form: str, fact: Fact, random: Random, style: str, second: Attribute | None = None) -> str:
+    """A question on `fact`. form: a part of the exam, or a kind of value to ask in words that no statement uses."""
+    template = random.choice(QUESTION_SETS[style][form])
+    return template.format(a=fact.attribute.word, s=fact.subject, v=fact.value, b=second.word if second else "")

@@ -1,0 +1,257 @@
+"""Documents in, passages out: nothing dropped in silence, offsets exact, no language assumed."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import random
+from pathlib import Path
+
+import pytest
+
+from lab.corpus.corpus import Corpus
+from lab.corpus.folder import load_documents
+from lab.corpus.passages import split
+from lab.records import Document, LabError, Passage, Question
+
+ACT = """# The Belcar Harbour Act
+
+## Section 1. Belcar
+
+The keelage of Belcar is 45 crowns. Belcar has a quay.
+
+## Section 2. Corvin
+
+The keelage of Corvin is 12 crowns.
+"""
+
+
+def document(text: str, title: str = "Doc") -> Document:
+    return Document(id="d", title=title, text=text)
+
+
+def check(source: Document, passages: list[Passage], size: int) -> None:
+    """What must hold of every way to cut any text."""
+    assert [p.id for p in passages] == [f"{source.id}#{n}" for n in range(1, len(passages) + 1)]
+    end = 0
+    for passage in passages:
+        assert passage.document_id == source.id
+        assert passage.text == source.text[passage.start : passage.end]
+        assert passage.text == passage.text.strip() != ""
+        assert len(passage.text) <= size
+        assert passage.start >= end
+        end = passage.end
+
+
+def test_sections_of_an_act_are_its_passages() -> None:
+    act = Document(id="acts/belcar", title="The Belcar Harbour Act", text=ACT)
+    passages = split(act)
+    check(act, passages, 1000)
+    assert [p.id for p in passages] == ["acts/belcar#1", "acts/belcar#2"]
+    assert [p.title for p in passages] == [
+        "The Belcar Harbour Act > Section 1. Belcar",
+        "The Belcar Harbour Act > Section 2. Corvin",
+    ]
+    assert [p.text for p in passages] == [
+        "The keelage of Belcar is 45 crowns. Belcar has a quay.",
+        "The keelage of Corvin is 12 crowns.",
+    ]
+
+
+def test_titles_carry_the_path_of_headings() -> None:
+    passages = split(document("intro\n# A\n## B ##\nb\n### C#\nc\n## D\nd\n# E\ne"))
+    assert [(p.title, p.text) for p in passages] == [
+        ("Doc", "intro"),
+        ("Doc > A > B", "b"),
+        ("Doc > A > B > C#", "c"),
+        ("Doc > A > D", "d"),
+        ("Doc > E", "e"),
+    ]
+
+
+def test_headings_with_nothing_under_them_are_not_lost() -> None:
+    assert [p.text for p in split(document("# Doc\n\n## The fee is 45\n## Rest\nx"))] == ["## The fee is 45", "x"]
+    assert [p.text for p in split(document("# Doc\n"))] == ["# Doc"]
+    assert split(document(" \n\t\n")) == []
+
+
+def test_a_mark_that_is_no_heading() -> None:
+    text = "#hash\n```\n# a comment\n```\n    # indented\n# \nend\n# Real\nbody"
+    assert [(p.title, p.text) for p in split(document(text))] == [
+        ("Doc", "#hash\n```\n# a comment\n```\n    # indented\n# \nend"),
+        ("Doc > Real", "body"),
+    ]
+
+
+def test_long_sections_end_at_sentences() -> None:
+    source = document("One is short. Two asks? Three is 3.5 long! Four ends.")
+    passages = split(source, max_characters=30)
+    check(source, passages, 30)
+    assert [p.text for p in passages] == ["One is short. Two asks?", "Three is 3.5 long! Four ends."]
+    # A stop that is the last character to fit counts.
+    assert [p.text for p in split(document("A. B c. Dd"), 7)] == ["A. B c.", "Dd"]
+
+
+def test_chinese_sentences_end_without_a_space() -> None:
+    source = document(
+        "第一条规定费用为四十五元。第二条规定期限!是三十天?“他说:不行。”第四条适用于港口!完".translate(
+            {ord("!"): "\uff01", ord("?"): "\uff1f", ord(":"): "\uff1a"}
+        )
+    )
+    passages = split(source, max_characters=14)
+    check(source, passages, 14)
+    assert [p.text for p in passages] == [
+        "第一条规定费用为四十五元。",
+        "第二条规定期限\uff01是三十天\uff1f",
+        "“他说\uff1a不行。”",
+        "第四条适用于港口\uff01完",
+    ]
+
+
+def test_paragraphs_come_before_sentences_and_lines_before_words() -> None:
+    assert [p.text for p in split(document("A one. B two.\n\nC three. D four."), 25)] == [
+        "A one. B two.",
+        "C three. D four.",
+    ]
+    assert [p.text for p in split(document("apples 3\npears 4\nplums 5"), 20)] == ["apples 3\npears 4", "plums 5"]
+    assert [p.text for p in split(document("no stop at all"), 8)] == ["no stop", "at all"]
+    assert [p.text for p in split(document("abcdefghij"), 4)] == ["abcd", "efgh", "ij"]
+
+
+def test_any_text_keeps_every_character_but_white_space() -> None:
+    generator = random.Random(5)
+    alphabet = ["a", "é", "港", "。", ".", "!", " ", "\n", "\n\n", "\t", "\r\n", '"', "😀", "\u3000", "\u2028"]
+    for _ in range(300):
+        source = document("".join(generator.choices(alphabet, k=generator.randint(0, 80))))
+        size = generator.randint(1, 20)
+        passages = split(source, size)
+        check(source, passages, size)
+        assert "".join("".join(p.text.split()) for p in passages) == "".join(source.text.split())
+
+
+def test_long_lines_take_no_long_time() -> None:
+    for text in ("# a" + " " * 200_000 + "b", "." * 200_000, "`" * 200_000, "\n" * 200_000 + "x", "# #" * 70_000):
+        source = document(text)
+        check(source, split(source), 1000)
+
+
+@pytest.mark.parametrize("size", [0, -1, True, 2.5, "9"])
+def test_a_wrong_size_is_named(size: object) -> None:
+    with pytest.raises(LabError, match="max_characters"):
+        split(document("x"), size)  # type: ignore[arg-type]
+
+
+def test_a_folder_is_read_in_order(tmp_path: Path) -> None:
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b" / "two.txt").write_text("plain")
+    (tmp_path / "c.MD").write_bytes("\ufeffintro\r\n# Das Gesetz\r\nText".encode())
+    (tmp_path / "a.md").write_text("# 港口法\n\n文", encoding="utf-8")
+    (tmp_path / ".hidden.md").write_text("no")
+    documents, left_out = load_documents(tmp_path)
+    assert [(d.id, d.title) for d in documents] == [("a", "港口法"), ("b/two", "two"), ("c", "Das Gesetz")]
+    assert documents[2].text == "intro\n# Das Gesetz\nText"
+    assert left_out == []
+
+
+def test_bad_files_are_left_out_with_a_reason(tmp_path: Path) -> None:
+    (tmp_path / "good.md").write_text("good")
+    (tmp_path / "good.txt").write_text("the same id")
+    (tmp_path / "empty.md").write_text(" \n")
+    (tmp_path / "latin.txt").write_bytes("café".encode("latin-1"))
+    (tmp_path / "nul.txt").write_bytes(b"a\0b")
+    (tmp_path / "scan.pdf").write_bytes(b"%PDF")
+    (tmp_path / "gone.md").symlink_to(tmp_path / "nothing.md")
+    (tmp_path / "loop.md").symlink_to(tmp_path / "loop.md")
+    os.mkfifo(tmp_path / "pipe.md")
+    documents, left_out = load_documents(tmp_path)
+    assert [d.text for d in documents] == ["good"]
+    reasons = dict(left_out)
+    assert set(reasons) == {
+        "good.txt",
+        "empty.md",
+        "latin.txt",
+        "nul.txt",
+        "scan.pdf",
+        "gone.md",
+        "loop.md",
+        "pipe.md",
+    }
+    assert "taken by good.md" in reasons["good.txt"]
+    assert reasons["empty.md"] == "empty"
+    assert reasons["latin.txt"] == "not UTF-8 (byte 3); save it as UTF-8"
+    assert "NUL" in reasons["nul.txt"]
+    assert "convert" in reasons["scan.pdf"]
+    assert reasons["pipe.md"] == "not a plain file"
+
+
+def test_a_name_that_is_not_utf8_is_left_out(tmp_path: Path) -> None:
+    (tmp_path / "good.md").write_text("good")
+    with open(os.fsencode(tmp_path) + b"/caf\xe9.md", "w") as file:
+        file.write("x")
+    documents, left_out = load_documents(tmp_path)
+    assert [d.id for d in documents] == ["good"]
+    assert left_out == [("caf\ufffd.md", "its name is not UTF-8; rename it")]
+
+
+def test_links_are_followed_inside_the_folder_only(tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "secret.md").write_text("secret")
+    home = tmp_path / "home"
+    home.mkdir()
+    (home / "real.md").write_text("real")
+    (home / "alias.md").symlink_to("real.md")
+    (home / "escape.md").symlink_to(outside / "secret.md")
+    (home / "folder").symlink_to(outside)
+    (home / "up").symlink_to("..")
+    documents, left_out = load_documents(home)
+    assert [(d.id, d.text) for d in documents] == [("alias", "real"), ("real", "real")]
+    assert [name for name, _ in left_out] == ["escape.md", "folder", "up"]
+    assert "outside" in dict(left_out)["escape.md"]
+
+
+def test_a_missing_or_empty_folder_is_named(tmp_path: Path) -> None:
+    with pytest.raises(LabError, match="nowhere: no such folder; give"):
+        load_documents(tmp_path / "nowhere")
+    with pytest.raises(LabError, match=r"no document in it; put UTF-8 \.md"):
+        load_documents(tmp_path)
+    (tmp_path / "empty.md").write_text("")
+    with pytest.raises(LabError, match=r"left out: empty\.md"):
+        load_documents(tmp_path)
+
+
+def belcar() -> Corpus:
+    act = Document(id="act", title="The Belcar Harbour Act", text=ACT)
+    return Corpus("port", (act,), tuple(split(act)))
+
+
+def test_the_digest_is_of_the_content() -> None:
+    corpus = belcar()
+    assert corpus.digest == dataclasses.replace(belcar(), name="other").digest
+    practised = dataclasses.replace(corpus, practice=(Question("q", "How much?", ("45",)),))
+    assert practised.digest != corpus.digest
+    assert practised.passages_digest == corpus.passages_digest
+    changed = Document("act", "The Belcar Harbour Act", ACT.replace("45", "46"))
+    other = Corpus("port", (changed,), tuple(split(changed)))
+    assert other.digest != corpus.digest
+    assert other.passages_digest != corpus.passages_digest
+
+
+def test_passages_are_found_by_id() -> None:
+    assert belcar().passage("act#2").text == "The keelage of Corvin is 12 crowns."
+    with pytest.raises(LabError, match="no passage 'act#9'"):
+        belcar().passage("act#9")
+
+
+def test_a_corpus_that_does_not_hold_together_is_refused() -> None:
+    corpus = belcar()
+    with pytest.raises(LabError, match="no documents"):
+        Corpus("none", (), ())
+    with pytest.raises(LabError, match="two documents have the id 'act'"):
+        dataclasses.replace(corpus, documents=corpus.documents * 2)
+    with pytest.raises(LabError, match="two passages have the id 'act#1'"):
+        dataclasses.replace(corpus, passages=corpus.passages * 2)
+    with pytest.raises(LabError, match="unknown document"):
+        dataclasses.replace(corpus, passages=(dataclasses.replace(corpus.passages[0], document_id="x"),))
+    with pytest.raises(LabError, match="not the text at its offsets"):
+        dataclasses.replace(corpus, passages=(dataclasses.replace(corpus.passages[0], text="forged"),))

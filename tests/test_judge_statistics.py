@@ -1,0 +1,220 @@
+"""Intervals and tests against brute force, textbook formulas, and simulated exams whose truth is known."""
+
+import time
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from lab.judge.forgetting import general_change
+from lab.judge.statistics import (
+    clusters_of,
+    holm,
+    interval,
+    paired_difference,
+    smallest_detectable_difference,
+)
+from lab.records import Grade, Question
+
+DOCUMENTS, QUESTIONS_EACH = 40, 16
+CLUSTERS = [f"d{number}" for number in np.repeat(np.arange(DOCUMENTS), QUESTIONS_EACH)]
+
+
+def simulated_pair(random: np.random.Generator, effect: float) -> tuple[np.ndarray, np.ndarray]:
+    """Two routes' right and wrong answers; b is right with a chance that its document shares, a with `effect` more."""
+    chance = np.clip(0.5 + random.normal(0, 0.2, DOCUMENTS), 0, 1 - effect).repeat(QUESTIONS_EACH)
+    # Each route has its own luck with a document too, so that differences are clustered.
+    luck = random.uniform(-0.15, 0.15, (2, DOCUMENTS)).repeat(QUESTIONS_EACH, axis=1)
+    luck *= np.minimum(chance, 1 - effect - chance) / 0.5  # chances stay in 0..1, so the effect is exact
+    draws = random.random((2, DOCUMENTS * QUESTIONS_EACH))
+    return (draws[0] < chance + effect + luck[0]).astype(float), (draws[1] < chance + luck[1]).astype(float)
+
+
+def test_a_against_a_finds_a_difference_in_five_percent() -> None:
+    random = np.random.default_rng(7)
+    results = [paired_difference(*simulated_pair(random, 0.0), CLUSTERS, n, resamples=1000) for n in range(1000)]
+    found = [result.p < 0.05 for result in results]
+    assert found == [not result.low <= 0 <= result.high for result in results]
+    assert 0.035 <= np.mean(found) <= 0.065
+
+
+def test_intervals_cover_a_known_effect() -> None:
+    random = np.random.default_rng(8)
+    results = [paired_difference(*simulated_pair(random, 0.08), CLUSTERS, n, resamples=1000) for n in range(1000)]
+    assert 0.93 <= np.mean([result.low <= 0.08 <= result.high for result in results]) <= 0.97
+
+
+def test_intervals_of_a_score_near_the_end_cover_it() -> None:
+    random = np.random.default_rng(9)
+    # Mean 0.95 and intraclass correlation 1 / (8.55 + 0.45 + 1) = 0.1; percentiles cover 92 to 93 %.
+    chances = random.beta(8.55, 0.45, (1000, DOCUMENTS)).repeat(QUESTIONS_EACH, axis=1)
+    answers = (random.random(chances.shape) < chances).astype(float)
+    results = [interval(row, CLUSTERS, seed=n, resamples=1000) for n, row in enumerate(answers)]
+    assert 0.925 <= np.mean([result.low <= 0.95 <= result.high for result in results]) <= 0.97
+
+
+def test_error_is_that_of_a_bootstrap_written_as_loops() -> None:
+    random = np.random.default_rng(1)
+    sizes = random.integers(1, 9, 12)
+    clusters = [f"d{group}" for group, size in enumerate(sizes) for _ in range(size)]
+    values = random.normal(size=12).repeat(sizes) + random.normal(size=sizes.sum())
+    by_document = [values[[c == f"d{group}" for c in clusters]] for group in range(12)]
+    means = [np.concatenate([by_document[i] for i in random.integers(12, size=11)]).mean() for _ in range(4000)]
+    result = interval(values, clusters, resamples=4000, bounded=False)
+    assert result.estimate == pytest.approx(values.mean())
+    assert (result.high - result.low) / 2 == pytest.approx(stats.t.ppf(0.975, 11) * np.std(means), rel=0.05)
+
+
+def test_one_question_a_document_is_the_paired_t_test() -> None:
+    random = np.random.default_rng(2)
+    a, b = random.normal(0.3, 1, 30), random.normal(0, 1, 30)
+    textbook = stats.ttest_rel(a, b)
+    result = paired_difference(a, b, [str(n) for n in range(30)], resamples=100_000)
+    low, high = textbook.confidence_interval(0.95)
+    assert (result.low, result.high) == pytest.approx((low, high), abs=0.004)
+    assert result.p == pytest.approx(textbook.pvalue, rel=0.05)
+
+
+def test_copies_of_a_question_add_no_evidence() -> None:
+    random = np.random.default_rng(3)
+    values, clusters = (random.random(20) < 0.6).astype(float), [str(n) for n in range(20)]
+    assert interval(values.repeat(9), np.repeat(clusters, 9).tolist()) == interval(values, clusters)
+
+
+def test_order_of_questions_does_not_count() -> None:
+    random = np.random.default_rng(4)
+    a, b = simulated_pair(random, 0.05)
+    order = random.permutation(len(a))
+    mixed = paired_difference(a[order], b[order], [CLUSTERS[i] for i in order])
+    straight = paired_difference(a, b, CLUSTERS)
+    assert [mixed.low, mixed.high, mixed.p] == pytest.approx([straight.low, straight.high, straight.p])
+
+
+def test_score_interval_is_wilsons_where_questions_are_independent() -> None:
+    values, clusters = np.repeat([1.0, 0.0], [90, 10]), [str(n) for n in range(100)]
+    expected = stats.binomtest(90, 100).proportion_ci(method="wilson")
+    result = interval(values, clusters, resamples=50_000)
+    assert (result.low, result.high) == pytest.approx((expected.low, expected.high), abs=0.002)
+
+
+@pytest.mark.parametrize("score", [0.0, 1.0])
+def test_all_alike_still_leaves_room_for_chance(score: float) -> None:
+    expected = stats.binomtest(int(score) * 640, 640).proportion_ci(method="wilson")
+    result = interval(np.full(640, score), CLUSTERS)
+    assert result.estimate == score
+    assert (result.low, result.high) == pytest.approx((expected.low, expected.high), abs=0.001)
+
+
+def test_routes_that_never_differ() -> None:
+    same = np.full(640, 0.7)
+    result = paired_difference(same, same, CLUSTERS)
+    assert (result.estimate, result.low, result.high, result.p) == (0.0, 0.0, 0.0, 1.0)
+    assert paired_difference(np.full(640, 0.1 + 0.2), np.full(640, 0.3), CLUSTERS).p == 1.0
+    result = paired_difference(np.ones(640), np.zeros(640), CLUSTERS)
+    assert (result.estimate, result.low, result.high, result.p) == (1.0, 1.0, 1.0, 0.0)
+
+
+def test_one_document_names_no_winner() -> None:
+    result = paired_difference(np.ones(9), np.zeros(9), ["only"] * 9)
+    assert (result.estimate, result.low, result.high, result.p) == (1.0, -np.inf, np.inf, 1.0)
+    alone = interval(np.ones(9), ["only"] * 9)
+    assert (alone.low, alone.high) == (0.0, 1.0)
+
+
+def test_seeds_that_agree_add_nothing_and_seeds_that_differ_widen() -> None:
+    random = np.random.default_rng(5)
+    a, b = simulated_pair(random, 0.1)
+    alone = paired_difference(a, b, CLUSTERS)
+    copies = paired_difference(np.stack([a, a, a]), b, CLUSTERS)
+    assert [copies.estimate, copies.low, copies.high] == pytest.approx([alone.estimate, alone.low, alone.high])
+    apart = paired_difference(np.stack([a - 0.1, a, a + 0.1]), b, CLUSTERS)
+    assert apart.estimate == pytest.approx(alone.estimate)
+    assert apart.high - apart.low > 3 * (alone.high - alone.low)
+
+
+def test_intervals_over_seeds_cover_a_known_effect() -> None:
+    random = np.random.default_rng(10)
+    covered = []
+    for case in range(500):
+        b = random.normal(size=DOCUMENTS).repeat(QUESTIONS_EACH)
+        seeds = random.normal(0, 0.1, (3, 1))
+        a = b + 0.2 + seeds + random.normal(0, 0.5, DOCUMENTS).repeat(QUESTIONS_EACH) + random.normal(size=(3, 640))
+        result = paired_difference(a, b, CLUSTERS, seed=case)
+        covered.append(result.low <= 0.2 <= result.high)
+    assert 0.93 <= np.mean(covered) <= 0.99
+
+
+def test_holm_by_hand() -> None:
+    # Sorted .005 .01 .03 .04: times 4, 3, 2, 1 are .02 .03 .06 .04, and the last may not fall below .06.
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert holm([0.6, 0.7]) == [1.0, 1.0]
+    assert holm([]) == []
+    with pytest.raises(ValueError, match=r"0\.\.1"):
+        holm([0.1, float("nan")])
+
+
+def test_the_smallest_detectable_difference_is_found_as_often_as_promised() -> None:
+    random = np.random.default_rng(11)
+    effect = np.mean([smallest_detectable_difference(*simulated_pair(random, 0.1), CLUSTERS) for _ in range(50)])
+    found = [paired_difference(*simulated_pair(random, effect), CLUSTERS, seed=n).p < 0.05 for n in range(500)]
+    assert 0.74 <= np.mean(found) <= 0.86
+
+
+def test_same_seed_same_numbers() -> None:
+    a, b = simulated_pair(np.random.default_rng(6), 0.05)
+    assert paired_difference(a, b, CLUSTERS, seed=3) == paired_difference(a, b, CLUSTERS, seed=3)
+    assert paired_difference(a, b, CLUSTERS, seed=3) != paired_difference(a, b, CLUSTERS, seed=4)
+
+
+def test_a_whole_report_takes_under_two_seconds() -> None:
+    clusters = [str(n) for n in range(640)]
+    values = (np.random.default_rng(0).random((10, 6, 640)) < 0.6).astype(float)
+    start = time.process_time()
+    for route in values:
+        for part, reference in zip(route, values[0], strict=True):
+            interval(part, clusters)
+            paired_difference(part, reference, clusters)
+    assert time.process_time() - start < 2
+
+
+@pytest.mark.parametrize(
+    ("values", "clusters"),
+    [([0.5, np.nan], ["a", "b"]), ([0.5], ["a", "b"]), ([], []), ([1.5, 0.2], ["a", "b"])],
+)
+def test_wrong_values_are_refused(values: list[float], clusters: list[str]) -> None:
+    with pytest.raises(ValueError, match="values"):
+        interval(values, clusters)
+
+
+def test_unequal_numbers_of_seeds_are_refused() -> None:
+    with pytest.raises(ValueError, match="seeds"):
+        paired_difference(np.zeros((3, 2)), np.zeros((2, 2)), ["a", "b"])
+
+
+def test_clusters_go_by_document_then_shared_text_then_question() -> None:
+    questions = [
+        Question("1", "?", ("x",), documents=("d", "e")),
+        Question("2", "?", ("x",), documents=("d",)),
+        Question("3", "?", ("x",), given=("a tale",)),
+        Question("4", "?", ("x",), given=("a tale",)),
+        Question("d", "?", ("x",)),
+        Question("5", "?", ("x",)),
+    ]
+    names = clusters_of(questions)
+    assert names[0] == names[1]
+    assert names[2] == names[3]
+    assert len(set(names)) == 4
+
+
+def test_general_change_by_part() -> None:
+    questions = [Question(str(n), "?", ("x",), part="facts" if n < 20 else "reading") for n in range(30)]
+    base = [Grade(q.id, 1.0, 1.0, 1.0, "right") for q in questions]
+    route = [Grade(q.id, float(int(q.id) >= 10), 0.5, 0.5, "wrong") for q in reversed(questions)]
+    changes = general_change(questions, route, base)
+    assert list(changes) == ["facts", "reading", "all"]
+    assert changes["facts"].estimate == -0.5
+    assert changes["facts"].high < 0
+    assert (changes["reading"].low, changes["reading"].high) == (0.0, 0.0)
+    assert changes["all"].estimate == pytest.approx(-1 / 3)
+    with pytest.raises(ValueError, match="one grade"):
+        general_change(questions, route[1:], base)

@@ -1,0 +1,279 @@
+"""The store believes whole artifacts only, whatever happened to their makers."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import lab.store
+from lab.records import LabError
+from lab.store import LEFTOVER_SECONDS, MANIFEST, Store, digest, digest_file
+
+KEY = {"corpus": "abc", "size": 3}
+
+
+def write(text: str) -> Callable[[Path], dict[str, int]]:
+    def build(folder: Path) -> dict[str, int]:
+        (folder / "sub").mkdir()
+        (folder / "a.txt").write_text(text, encoding="utf-8")
+        (folder / "sub" / "b.txt").write_text(text * 2, encoding="utf-8")
+        return {"tokens": 7}
+
+    return build
+
+
+def never(folder: Path) -> None:
+    raise AssertionError("built although a whole artifact is there")
+
+
+def run_python(code: str, *arguments: str) -> subprocess.Popen[bytes]:
+    home = Path(lab.store.__file__).parents[1]
+    return subprocess.Popen([sys.executable, "-c", code, *arguments], cwd=home, stdout=subprocess.PIPE)
+
+
+def test_made_once_then_reused(tmp_path: Path) -> None:
+    made = Store(tmp_path).artifact("index", KEY, write("hello"))
+    again = Store(tmp_path).artifact("index", KEY, never)
+    assert (made.reused, again.reused) == (False, True)
+    assert made.path == again.path == tmp_path / "index" / digest(KEY)[:16]
+    assert made.digest == again.digest
+    assert made.cost == again.cost
+    assert made.cost["tokens"] == 7
+    assert made.cost["bytes"] == 15
+    assert made.cost["seconds"] > 0
+    manifest = json.loads((made.path / MANIFEST).read_text())
+    assert manifest["files"]["sub/b.txt"] == {"bytes": 10, "sha256": digest_file(made.path / "sub" / "b.txt")}
+    assert os.listdir(tmp_path / "index") == [made.path.name]
+
+
+def test_digest_does_not_depend_on_the_order_of_keys() -> None:
+    assert digest({"a": 1, "b": [1, "é"]}) == digest({"b": [1, "é"], "a": 1})
+    # The SHA-256 of the two bytes {}, as any tool computes it.
+    assert digest({}) == "44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a"
+    with pytest.raises(ValueError, match="JSON compliant"):
+        digest(float("nan"))
+
+
+def test_key_order_reuses_and_one_changed_value_does_not(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    first = store.artifact("index", {"a": 1, "b": 2}, write("x"))
+    assert store.artifact("index", {"b": 2, "a": 1}, never).path == first.path
+    other = store.artifact("index", {"a": 1, "b": 3}, write("x"))
+    assert not other.reused
+    assert other.path != first.path
+    assert other.digest == first.digest  # equal content
+
+
+def spoil_a_bit(folder: Path) -> None:
+    data = bytearray((folder / "a.txt").read_bytes())
+    data[0] ^= 1
+    (folder / "a.txt").write_bytes(data)
+
+
+def spoil_by_cutting(folder: Path) -> None:
+    os.truncate(folder / "sub" / "b.txt", 1)
+
+
+def spoil_by_removing(folder: Path) -> None:
+    (folder / "a.txt").unlink()
+
+
+def spoil_by_adding(folder: Path) -> None:
+    (folder / "c.txt").write_text("stranger")
+
+
+def spoil_manifest(folder: Path) -> None:
+    os.truncate(folder / MANIFEST, 20)
+
+
+def spoil_by_losing_the_manifest(folder: Path) -> None:
+    (folder / MANIFEST).unlink()
+
+
+def spoil_key(folder: Path) -> None:
+    manifest = json.loads((folder / MANIFEST).read_text())
+    (folder / MANIFEST).write_text(json.dumps({**manifest, "key": {"corpus": "other"}}))
+
+
+def spoil_with_a_list(folder: Path) -> None:
+    (folder / MANIFEST).write_text("[]")
+
+
+def spoil_with_a_link(folder: Path) -> None:
+    (folder / "a.txt").rename(folder.parent / "elsewhere.txt")
+    (folder / "a.txt").symlink_to(folder.parent / "elsewhere.txt")
+
+
+def spoil_by_pointing_outside(folder: Path) -> None:
+    outside = folder.parent / "outside.txt"
+    outside.write_text("outside")
+    manifest = json.loads((folder / MANIFEST).read_text())
+    manifest["files"]["../outside.txt"] = {"sha256": digest_file(outside), "bytes": 7}
+    (folder / MANIFEST).write_text(json.dumps(manifest))
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        spoil_a_bit,
+        spoil_by_cutting,
+        spoil_by_removing,
+        spoil_by_adding,
+        spoil_manifest,
+        spoil_by_losing_the_manifest,
+        spoil_key,
+        spoil_with_a_list,
+        spoil_with_a_link,
+        spoil_by_pointing_outside,
+    ],
+)
+def test_what_is_not_whole_is_built_again_with_a_warning(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, spoil: Callable[[Path], None]
+) -> None:
+    store = Store(tmp_path)
+    good = store.artifact("index", KEY, write("hello"))
+    spoil(good.path)
+    again = store.artifact("index", KEY, write("hello"))
+    assert not again.reused
+    assert again.digest == good.digest
+    assert "is not whole" in caplog.text
+    assert store.artifact("index", KEY, never).reused
+    assert not list((tmp_path / "index").glob(".*"))
+
+
+def test_a_file_in_the_place_of_an_artifact_is_replaced(tmp_path: Path) -> None:
+    target = tmp_path / "index" / digest(KEY)[:16]
+    target.parent.mkdir()
+    target.write_text("in the way")
+    assert not Store(tmp_path).artifact("index", KEY, write("x")).reused
+    assert Store(tmp_path).artifact("index", KEY, never).reused
+
+
+@pytest.mark.parametrize("error", [ValueError("broken input"), KeyboardInterrupt(), SystemExit(1)])
+def test_a_failed_builder_leaves_nothing(tmp_path: Path, error: BaseException) -> None:
+    def build(folder: Path) -> None:
+        (folder / "half.txt").write_text("half")
+        raise error
+
+    with pytest.raises(type(error)):
+        Store(tmp_path).artifact("index", KEY, build)
+    assert os.listdir(tmp_path / "index") == []
+    assert not Store(tmp_path).artifact("index", KEY, write("x")).reused
+
+
+def test_a_builder_killed_in_mid_write_is_ignored_and_removed_when_old(tmp_path: Path) -> None:
+    code = """if True:
+        import os, signal, sys
+        from pathlib import Path
+        from lab.store import Store
+        def build(folder):
+            (folder / "a.txt").write_text("half a fi")
+            os.kill(os.getpid(), signal.SIGKILL)
+        Store(Path(sys.argv[1])).artifact("index", {"corpus": "abc", "size": 3}, build)
+    """
+    with run_python(code, str(tmp_path)) as killed:
+        assert killed.wait(30) == -9
+    (leftover,) = (tmp_path / "index").iterdir()
+    assert leftover.name.startswith(".building-")
+    store = Store(tmp_path)
+    assert not store.artifact("index", KEY, write("hello")).reused
+    assert leftover.exists()  # young: its builder might be alive
+    old = time.time() - LEFTOVER_SECONDS - 60
+    for path in [*leftover.rglob("*"), leftover]:
+        os.utime(path, (old, old))
+    store.artifact("index", {"other": 1}, write("hello"))
+    assert not leftover.exists()
+
+
+def test_two_processes_that_build_the_same(tmp_path: Path) -> None:
+    code = """if True:
+        import sys, time
+        from pathlib import Path
+        from lab.store import Store
+        root, me, other = Path(sys.argv[1]), sys.argv[2], sys.argv[3]
+        def build(folder):
+            (folder / "a.txt").write_text("same" * 1000)
+            (root / f"{me}.started").touch()
+            while not (root / f"{other}.started").exists():  # so that both are building at once
+                time.sleep(0.01)
+        artifact = Store(root).artifact("index", {"k": 1}, build)
+        print(artifact.reused, artifact.digest)
+    """
+    with run_python(code, str(tmp_path), "1", "2") as one, run_python(code, str(tmp_path), "2", "1") as two:
+        said = [process.communicate(timeout=30)[0].split() for process in (one, two)]
+    assert (one.returncode, two.returncode) == (0, 0)
+    assert sorted(words[0] for words in said) == [b"False", b"True"]
+    assert said[0][1] == said[1][1]
+    assert len(os.listdir(tmp_path / "index")) == 1
+    assert Store(tmp_path).artifact("index", {"k": 1}, never).reused
+
+
+def test_whoever_was_first_with_a_spoilt_artifact_does_not_win(tmp_path: Path) -> None:
+    def build(folder: Path) -> None:
+        other = Store(tmp_path).artifact("index", KEY, write("hello"))
+        spoil_a_bit(other.path)
+        write("hello")(folder)
+
+    assert not Store(tmp_path).artifact("index", KEY, build).reused
+    assert Store(tmp_path).artifact("index", KEY, never).reused
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs Linux's /dev/full")
+def test_a_full_disk_met_by_the_builder(tmp_path: Path) -> None:
+    def build(folder: Path) -> None:
+        with open("/dev/full", "w") as file:
+            file.write("x")
+
+    with pytest.raises(LabError, match="disk is full; free some space") as raised:
+        Store(tmp_path).artifact("index", KEY, build)
+    assert str(tmp_path) in str(raised.value)
+    assert os.listdir(tmp_path / "index") == []
+
+
+def test_a_full_disk_met_by_a_library(tmp_path: Path) -> None:
+    def build(folder: Path) -> None:
+        raise RuntimeError("Error while serializing: I/O error: No space left on device (os error 28)")
+
+    with pytest.raises(LabError, match="disk is full"):
+        Store(tmp_path).artifact("index", KEY, build)
+
+
+def test_a_full_disk_met_at_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(handle: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        with pytest.raises(LabError, match="disk is full"):
+            Store(tmp_path).artifact("index", KEY, write("x"))
+    assert os.listdir(tmp_path / "index") == []
+
+
+def test_a_root_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").write_text("a file")
+    for root in (tmp_path / "file", tmp_path / "file" / "below"):
+        with pytest.raises(LabError, match="cannot be written"):
+            Store(root).artifact("index", KEY, write("x"))
+
+    def refuse(self: Path, *arguments: object, **options: object) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(self))
+
+    monkeypatch.setattr(Path, "mkdir", refuse)
+    with pytest.raises(LabError, match="read-only"):
+        Store(tmp_path).artifact("index", KEY, write("x"))
+
+
+def test_a_builder_that_cannot_read_its_own_input_is_not_blamed_on_the_store(tmp_path: Path) -> None:
+    def build(folder: Path) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", "/somewhere/else")
+
+    with pytest.raises(PermissionError):
+        Store(tmp_path).artifact("index", KEY, build)
