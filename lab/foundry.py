@@ -227,7 +227,7 @@ def answer_scores(model: Qwen3ForCausalLM, batch: Batch) -> tuple[torch.Tensor, 
 
 def new_model(size: Size, tokenizer: PreTrainedTokenizerFast) -> Qwen3ForCausalLM:
     """Qwen3's layout: its QK-norm, with a wide initialisation, is what let a model of this size learn to copy."""
-    return Qwen3ForCausalLM(
+    model = Qwen3ForCausalLM(
         Qwen3Config(
             vocab_size=size.vocabulary,
             hidden_size=size.hidden,
@@ -244,6 +244,7 @@ def new_model(size: Size, tokenizer: PreTrainedTokenizerFast) -> Qwen3ForCausalL
             pad_token_id=tokenizer.pad_token_id,
         )
     )
+    return model
 
 
 def optimizers(model: Qwen3ForCausalLM) -> list[torch.optim.Optimizer]:

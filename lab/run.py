@@ -20,8 +20,7 @@ from lab.model import BaseModel
 from lab.pipeline import Pipeline
 from lab.progress import Progress
 from lab.records import Answer, LabError, Question, write_jsonl
-from lab.report.compare import metrics
-from lab.report.load import load
+from lab.report import load, metrics
 from lab.runtime import choose_device, environment, seed_everything
 from lab.store import Store, digest
 from lab.student import Student

@@ -380,13 +380,10 @@ def test_runs_are_found_below_a_multirun(tmp_path: Path) -> None:
     assert find_runs([tmp_path, folders[0]]) == folders
     with pytest.raises(LabError, match="no such folder"):
         find_runs([tmp_path / "nowhere"])
+    empty = tmp_path / "empty"
+    empty.mkdir()
     with pytest.raises(LabError, match="no run in"):
-        find_runs([folders[0] / ".."] if (tmp_path / "multirun" / "0" / "..").samefile("/") else [_empty(tmp_path)])
-
-
-def _empty(folder: Path) -> Path:
-    (folder / "empty").mkdir()
-    return folder / "empty"
+        find_runs([empty])
 
 
 @pytest.mark.parametrize("name", ["questions", "answers", "texts", "costs"])
@@ -411,6 +408,19 @@ def test_a_log_probability_that_is_no_number_is_named(tmp_path: Path) -> None:
     (folder / "answers.jsonl").write_text(text.replace("-2.0", "NaN", 1))
     with pytest.raises(LabError, match="line 1: log_probability is not finite"):
         load(folder)
+
+
+def test_a_users_own_exam_without_parts_practice_or_general_suite(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    exam = [Question(f"q{n}", "?", ("yes",)) for n in range(20)]
+    for name, right in {"closed_book": 0, "rag": 15, "gold": 19}.items():
+        make_run(tmp_path / name, name, exam, [], {f"q{n}": "yes" for n in range(right)}, texts=[])
+    show([tmp_path])
+    shown = capsys.readouterr().out
+    assert "rag (75.0 %" in shown
+    assert "a change is not known" in shown
+    assert "the ceiling is +20.0 points" in shown
 
 
 def test_markup_in_names_and_answers_is_shown_as_it_is(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

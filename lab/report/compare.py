@@ -106,8 +106,7 @@ def _differences(routes: Sequence[Route], reference: str) -> dict[tuple[str, str
     if base is None or not others:
         return filled
     for suite in COMPARED_SUITES:
-        parts = base.parts(suite)
-        for part in ("all", *parts) if parts else ():
+        for part in base.parts(suite):
             found = [paired(route, base, suite, part) for route in others]
             adjusted = holm([difference.p for difference in found])
             for route, d, p in zip(others, found, adjusted, strict=True):

@@ -32,7 +32,7 @@ COST_COLUMNS = tuple(f.name for f in dataclasses.fields(Entry))
 TEXT_COLUMNS = ("text_id", "bits", "bytes")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # frames have no plain ==
 class Run:
     """One route's run, as its folder tells it.
 

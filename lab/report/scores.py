@@ -29,7 +29,7 @@ OUTCOME_RATES = {
 }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)  # frames have no plain ==
 class Route:
     """A pipeline's runs, one a training seed, over the same questions."""
 
@@ -91,8 +91,12 @@ class Route:
         return self.runs[0].arrays["cluster"][chosen].tolist()
 
     def parts(self, suite: str) -> list[str]:
-        """The suite's parts in the order in which they are asked."""
-        return list(dict.fromkeys(self.runs[0].arrays["part"][self.choose(suite)].tolist()))
+        """ "all", then the suite's parts in the order in which they are asked; empty for a suite without questions.
+
+        A question whose own part is "all" (a record's default) belongs to no other.
+        """
+        named = self.runs[0].arrays["part"][self.choose(suite)].tolist()
+        return list(dict.fromkeys(["all", *named])) if named else []
 
     @property
     def retrieves(self) -> bool:
@@ -143,7 +147,7 @@ def _row(suite: str, part: str, practised: str, metric: str, n: int, found: Inte
 
 
 def _exam(route: Route) -> Iterator[dict[str, Any]]:
-    for part in ("all", *route.parts("exam")):
+    for part in route.parts("exam"):
         for practised in ("all", "yes", "no"):
             chosen = route.choose("exam", part, practised)
             if not len(chosen):
@@ -171,7 +175,7 @@ def _retrieval(route: Route) -> Iterator[dict[str, Any]]:
     )
     scored = np.intersect1d(scored, route.choose("exam"))
     values = {metric: np.stack([table[metric].to_numpy(dtype=float) for table in tables]) for metric in MEASURES}
-    for part in ("all", *route.parts("exam")):
+    for part in route.parts("exam"):
         for practised in ("all", "yes", "no"):
             chosen = np.flatnonzero(np.isin(scored, route.choose("exam", part, practised)))
             if len(chosen):
@@ -182,8 +186,7 @@ def _retrieval(route: Route) -> Iterator[dict[str, Any]]:
 
 
 def _general(route: Route) -> Iterator[dict[str, Any]]:
-    parts = route.parts("general")
-    for part in ("all", *parts) if parts else ():
+    for part in route.parts("general"):
         chosen = route.choose("general", part)
         found = interval(route.matrix("exact_match", chosen), route.clusters(chosen))
         yield _row("general", part, "all", "exact_match", len(chosen), found)

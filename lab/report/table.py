@@ -40,7 +40,7 @@ def route_rows_of(frame: pd.DataFrame, route: Route) -> pd.DataFrame:
 
 
 def _scores(frame: pd.DataFrame, routes: Sequence[Route]) -> Table:
-    parts = ["all", *routes[0].parts("exam")]
+    parts = routes[0].parts("exam")
     base = next((route for route in routes if route.is_base), None)
     table = _table("Exam score: exact match in %, all and by part. General score in %. Costs.")
     for head in (*parts, *COST_HEADS):
@@ -77,8 +77,9 @@ def _recall(rows: pd.DataFrame, routes: Sequence[Route]) -> Table:
 def _notes(frame: pd.DataFrame, routes: Sequence[Route], reference: str) -> Iterator[str]:
     exam = routes[0].runs[0].exam
     documents = {document for question in exam for document in question.documents}
+    about = f"on {len(documents)} documents, clustered by document" if documents else "that name no document"
     yield (
-        f"{len(exam)} questions on {len(documents)} documents, clustered by document; "
+        f"{len(exam)} questions {about}; "
         f"{len(routes[0].choose('general'))} general questions. low..high are 95 % intervals."
     )
     if frame["p_holm"].lt(ALPHA).any():

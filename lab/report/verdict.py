@@ -105,14 +105,16 @@ def _gap(frame: pd.DataFrame, routes: Sequence[Route], reference: str) -> str:
     top, bottom = (v.mean(axis=0) for v in paired_values(ceiling, floor, "exam"))
     share = ratio_interval(ours - floor_values, top - bottom, route.clusters(route.choose("exam")))
     closed = f"{percent(share.estimate)} % ({span(share.low, share.high)}) of the gap between {ends}"
-    return f"{reference} closes {closed}; {_losses(frame, ceiling)}."
+    return f"{reference} closes {closed}; {_losses(frame, ceiling, route)}."
 
 
-def _losses(frame: pd.DataFrame, ceiling: Route) -> str:
+def _losses(frame: pd.DataFrame, ceiling: Route, route: Route) -> str:
     """Where the ceiling is ahead of the reference: the frame's own differences, the greatest first."""
     rows = route_rows_of(frame, ceiling)
     parts = rows[(rows["suite"] == "exam") & (rows["metric"] == "exact_match") & (rows["part"] != "all")]
     lost = parts[(parts["p_holm"] < ALPHA) & (parts["difference"] > 0)].sort_values("difference", ascending=False)
+    if parts.empty:  # an exam that is not split
+        return f"the ceiling is {_points(paired(ceiling, route, 'exam'))} ahead"
     if lost.empty:
         return f"on no part is it behind {ceiling.pipeline} beyond chance"
     each = [f"{row.part} ({100 * row.difference:.1f} points)" for row in lost.itertuples()]
