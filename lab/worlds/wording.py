@@ -22,7 +22,7 @@ STATEMENTS = (
     "The {a} of {s} is {v}.",
     "For {s}, the {a} is {v}.",
     "As for the {a} of {s}, it is {v}.",
-    "At {s}, one finds a {a} of {v}.",
+    "At {s}, one finds {v} as {a}.",
     "By rule, {s} has {v} as its {a}.",
     "The {a} is {v} for {s}.",
     "It is {v} that {s} has as {a}.",
@@ -32,7 +32,7 @@ STATEMENTS = (
 # Questions by part. Two sets that never meet: the exam's, and those that practice is written with.
 EXAM = {
     "recall": ("What is the {a} of {s}?",),
-    "reverse": ("Which one has a {a} of {v}?",),
+    "reverse": ("Which one has {v} as its {a}?",),
     "two_hop": ("What is the {b} of the {a} of {s}?",),
     "money": ("How much money must {s} hand over?",),
     "time": ("How long may {s} wait?",),

@@ -1,0 +1,43 @@
+"""What several tests share: a random model folder, a small private world, a workspace. No network, no GPU."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from lab.corpus.corpus import Corpus
+from lab.foundry import SIZES, new_model, train_tokenizer
+from lab.ledger import Ledger
+from lab.store import Store
+from lab.worlds.embedded import StatuteCorpus
+from lab.worlds.general import GeneralWorld
+from lab.worlds.statutes import StatuteBook
+from lab.workspace import Workspace
+
+
+@pytest.fixture(scope="session")
+def random_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the embedded model's layout and tokenizer, and weights that know nothing."""
+    folder = tmp_path_factory.mktemp("model") / "random"
+    tokenizer = train_tokenizer(GeneralWorld(subjects=10), SIZES["tiny"].vocabulary, seed=0, samples=200)
+    torch.manual_seed(0)
+    new_model(SIZES["tiny"], tokenizer).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def book() -> StatuteBook:
+    return StatuteBook(acts=6, sections=2)
+
+
+@pytest.fixture(scope="session")
+def small_corpus(book: StatuteBook) -> Corpus:
+    return StatuteCorpus(book).load()
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Workspace:
+    return Workspace(Store(tmp_path / "artifacts"), Ledger(), seed=0, device="cpu")

@@ -1,0 +1,92 @@
+"""The house plan, read from the code: imports point down, light floors stay light, every YAML builds."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hydra import compose, initialize_config_dir
+from hydra.utils import instantiate
+
+ROOT = Path(__file__).parent.parent
+FLOORS = {
+    "records": 0, "ledger": 0, "store": 0, "runtime": 0, "workspace": 0, "progress": 0,
+    "corpus": 1, "exam": 1, "worlds": 1,
+    "adapt": 2, "context": 2, "model": 2,
+    "student": 3, "pipeline": 3,
+    "judge": 4, "report": 4,
+    "__main__": 5, "run": 5, "foundry": 5,
+}  # fmt: skip
+# The judge and the report look at records only: they must be free to judge answers that no student of ours gave.
+APART = {"judge": {"records", "judge"}, "report": {"records", "ledger", "judge", "report"}}
+
+
+def imports(file: Path) -> set[str]:
+    found = set()
+    for node in ast.walk(ast.parse(file.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            found.add(node.module)
+        elif isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+    return found
+
+
+def files() -> list[Path]:
+    return sorted((ROOT / "lab").rglob("*.py"))
+
+
+def test_imports_point_down():
+    for file in files():
+        room = file.relative_to(ROOT / "lab").parts[0].removesuffix(".py")
+        if room == "__init__":
+            continue
+        for module in (m for m in imports(file) if m.startswith("lab.")):
+            below = module.split(".")[1]
+            assert FLOORS[below] <= FLOORS[room], f"{file} imports {module}, which is above it"
+            assert below in APART.get(room, FLOORS), f"{file} imports {module}"
+
+
+def test_only_the_command_line_knows_hydra():
+    assert [f.name for f in files() if any(m.split(".")[0] == "hydra" for m in imports(f))] == ["__main__.py"]
+
+
+def test_light_floors_need_no_torch():
+    code = (
+        "import sys, lab.records, lab.ledger, lab.store, lab.runtime, lab.workspace, lab.report, lab.worlds.statutes;"
+        "sys.exit('torch' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def choices(group: str) -> list[str]:
+    return sorted(path.stem for path in (ROOT / "conf" / group).glob("*.yaml"))
+
+
+NEEDED = {"corpus": {"folder": "corpus.path=x"}, "exam": {"jsonl": "exam.path=x"}}
+CASES = [(group, c) for group in ("pipeline", "model", "corpus", "exam", "general") for c in choices(group)]
+
+
+@pytest.mark.parametrize(("group", "choice"), CASES)
+def test_every_choice_builds(group, choice):
+    extra = [NEEDED[group][choice]] if choice in NEEDED.get(group, {}) else []
+    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+        config = compose("config", overrides=[f"{group}={choice}", *extra])
+        instantiate(config[group])
+
+
+@pytest.mark.parametrize("axis", ["adapt@pipeline.adaptation", "context@pipeline.context"])
+def test_every_point_of_the_axes_builds_by_override(axis):
+    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+        for choice in choices(axis.split("@")[0]):
+            instantiate(compose("config", overrides=[f"{axis}={choice}"]).pipeline)
+
+
+@pytest.mark.parametrize("experiment", choices("experiment"))
+def test_every_experiment_composes(experiment):
+    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+        config = compose("config", overrides=[f"experiment={experiment}"], return_hydra_config=True)
+    for pipeline in config.hydra.sweeper.params.pipeline.split(","):
+        assert pipeline in choices("pipeline")
