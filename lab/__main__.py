@@ -5,6 +5,7 @@ Configuration ends here: what goes on to `lab.run` are objects and values.
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from pathlib import Path
@@ -30,6 +31,7 @@ def main(config: DictConfig) -> None:
     global reference
     from lab.run import Experiment, run  # Late: `--help` and `--cfg job` need no torch.
 
+    quiet_libraries()
     settings = HydraConfig.get()
     reference = config.reference
     parts = {name: build(config[name], name) for name in ("pipeline", "model", "corpus", "exam", "general")}
@@ -81,20 +83,32 @@ def command_line() -> int:
     verbose = "-v" in sys.argv
     sys.argv = [argument for argument in sys.argv if argument != "-v"]
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Errors come here instead of being printed with hydra's traceback.
-    quiet_libraries()
     try:
         main()
         if finished:
-            show(finished, reference)
+            runs = [Path(os.path.relpath(folder)) for folder in finished]
+            show(runs, reference, csv=(runs[0].parent if len(runs) > 1 else runs[0]) / "comparison.csv")
     except (LabError, HydraException, OmegaConfBaseException) as error:
         if verbose:
             raise
         print(f"lab: {_one_line(error)}", file=sys.stderr)
         return 2
+    except OSError as error:
+        if verbose or error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM):
+            raise
+        print(
+            f"lab: {error.strerror}: {error.filename or 'the run folder'}; "
+            "free some space, or name other folders with artifacts=DIR hydra.run.dir=DIR hydra.sweep.dir=DIR",
+            file=sys.stderr,
+        )
+        return 2
     except KeyboardInterrupt:
         if verbose:
             raise
-        print("lab: interrupted; what was finished is kept, the same command goes on from there", file=sys.stderr)
+        print(
+            "lab: interrupted; prepared artifacts are kept and will be reused, unfinished runs are ignored",
+            file=sys.stderr,
+        )
         return 130
     return 0
 

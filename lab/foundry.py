@@ -28,6 +28,8 @@ from lab.context.closed import ClosedBook
 from lab.exam.prompts import ask, prefix
 from lab.judge.grading import grade
 from lab.model import EMBEDDED, LanguageModel
+from lab.muon import Muon
+from lab.packing import Batch, Piece, batches
 from lab.records import Grade, LabError
 from lab.runtime import choose_device, environment, quiet_libraries
 from lab.store import digest
@@ -75,20 +77,6 @@ DECAY_SHARE = 0.3  # The last part of the tokens, over which the learning rates 
 WARM_UP_STEPS = 50
 PROBE_EVERY = 100
 KEEP_EVERY = 2000
-
-
-@dataclass
-class Piece:
-    """Tokens to train on: a prefix, then branches that each see the prefix and themselves only.
-
-    branches: (tokens, how many of them are the prompt, which carries no loss). A prefix alone carries loss throughout.
-    """
-
-    prefix: list[int]
-    branches: list[tuple[list[int], int]]
-
-    def __len__(self) -> int:
-        return len(self.prefix) + sum(len(tokens) for tokens, _ in self.branches)
 
 
 def train_tokenizer(world: GeneralWorld, vocabulary: int, seed: int, samples: int = 6000) -> PreTrainedTokenizerFast:
@@ -163,58 +151,6 @@ class School:
         return Piece([*self.encode([self.world.paragraph(self.random)])[0], self.end], [])
 
 
-@dataclass
-class Batch:
-    """Rows of packed pieces. ids, positions, labels: (rows, row_tokens); mask: (rows, 1, row_tokens, row_tokens)."""
-
-    ids: torch.Tensor
-    positions: torch.Tensor
-    labels: torch.Tensor
-    mask: torch.Tensor
-    tokens: int
-
-    def to(self, device: str) -> Batch:
-        moved = [tensor.to(device, non_blocking=True) for tensor in (self.ids, self.positions, self.labels, self.mask)]
-        return Batch(*moved, tokens=self.tokens)
-
-
-def pack(pieces: Iterator[Piece], rows: int, row_tokens: int, pad: int) -> Batch:
-    """Fill `rows` rows with whole pieces. A token sees its own piece's prefix and its own branch, nothing else."""
-    ids = torch.full((rows, row_tokens), pad)
-    positions = torch.zeros((rows, row_tokens), dtype=torch.long)
-    labels = torch.full((rows, row_tokens), -100)
-    piece_of = torch.full((rows, row_tokens), -1)
-    branch_of = torch.zeros((rows, row_tokens), dtype=torch.long)
-    total = 0
-    waiting = [next(pieces) for _ in range(8)]
-    for row in range(rows):
-        at, number = 0, 0
-        # The longest waiting piece that fits: rows end nearly full, and no piece is cut.
-        while fitting := [piece for piece in waiting if at + len(piece) <= row_tokens]:
-            piece = max(fitting, key=len)
-            waiting[waiting.index(piece)] = next(pieces)
-            start, size = at, len(piece.prefix)
-            ids[row, at : at + size] = torch.tensor(piece.prefix)
-            positions[row, at : at + size] = torch.arange(size)
-            if not piece.branches:
-                labels[row, at : at + size - 1] = torch.tensor(piece.prefix[1:])
-            at += size
-            for branch, (tokens, prompt) in enumerate(piece.branches, 1):
-                end = at + len(tokens)
-                ids[row, at:end] = torch.tensor(tokens)
-                positions[row, at:end] = torch.arange(size, size + len(tokens))
-                branch_of[row, at:end] = branch
-                labels[row, at + prompt - 1 : end - 1] = torch.tensor(tokens[prompt:])
-                at = end
-            piece_of[row, start:at] = number
-            number += 1
-        total += at
-    same_piece = piece_of[:, :, None] == piece_of[:, None, :]
-    visible = (branch_of[:, None, :] == 0) | (branch_of[:, :, None] == branch_of[:, None, :])
-    causal = torch.ones(row_tokens, row_tokens, dtype=torch.bool).tril()
-    return Batch(ids, positions, labels, (same_piece & visible & causal)[:, None], total)
-
-
 def answer_scores(model: Qwen3ForCausalLM, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
     """(loss, right) for each labelled token of the batch, both of shape (labelled tokens,)."""
     hidden = model.model(
@@ -265,7 +201,7 @@ def optimizers(model: Qwen3ForCausalLM) -> list[torch.optim.Optimizer]:
     known = {id(matrix) for matrix in matrices}
     others = [parameter for parameter in model.parameters() if id(parameter) not in known]
     return [
-        torch.optim.Muon(matrices, lr=1e-2, weight_decay=0.0),
+        Muon(matrices, lr=1e-2),
         torch.optim.AdamW(others, lr=3e-3, betas=(0.9, 0.95), weight_decay=0.0),
     ]
 
@@ -283,7 +219,8 @@ def train(
     random = seeded("train", seed)
     school = School(tokenizer, world, random)
     probe = School(tokenizer, world, seeded("probe", seed))
-    model = new_model(size, tokenizer).to(device)
+    model = new_model(size, tokenizer)
+    torch.nn.Module.to(model, device)  # Its own `to` is wrapped in a way that type checkers cannot read.
     chosen = optimizers(model)
     peaks = [[group["lr"] for group in optimizer.param_groups] for optimizer in chosen]
     level, seen, steps, recent = 0, 0, 0, 0.0
@@ -300,12 +237,14 @@ def train(
         while True:
             yield probe.reading(of, "probe")
 
-    stream = pieces()
+    stream = batches(pieces(), size.rows, size.row_tokens, tokenizer.pad_token_id)
     while seen < size.tokens:
-        batch = pack(stream, size.rows, size.row_tokens, tokenizer.pad_token_id)
+        batch = next(stream)
         with torch.autocast(device, torch.bfloat16, enabled=device == "cuda"):
             losses, _ = answer_scores(model, batch.to(device))
         loss = losses.mean()
+        if not torch.isfinite(loss):
+            raise LabError(f"the loss is {loss.item()} after {steps} steps; lower the learning rates")
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         rate = min(1.0, (steps + 1) / WARM_UP_STEPS, (1 - seen / size.tokens) / DECAY_SHARE)
@@ -318,7 +257,7 @@ def train(
         recent = loss.item() if steps == 1 else 0.97 * recent + 0.03 * loss.item()
         if steps % PROBE_EVERY == 0:
             with torch.inference_mode():
-                asked = pack(exercises(LEVELS[level]), size.rows, size.row_tokens, tokenizer.pad_token_id)
+                asked = next(batches(exercises(LEVELS[level]), 8, size.row_tokens, tokenizer.pad_token_id))
                 right = answer_scores(model, asked.to(device))[1].float().mean().item()
             seconds = time.perf_counter() - start
             report(
@@ -360,8 +299,8 @@ def floors(model: LanguageModel, subjects: int) -> dict[str, float]:
 
 def main() -> None:
     """Train, save, measure and write the card."""
-    options = {"model": "tiny", "seed": 0, "out": None, "device": "auto", "tokens": None}
-    given = dict(OmegaConf.from_cli())
+    options: dict[str, Any] = {"model": "tiny", "seed": 0, "out": None, "device": "auto", "tokens": None}
+    given = {str(name): value for name, value in OmegaConf.from_cli().items()}
     if unknown := set(given) - set(options):
         raise LabError(f"{', '.join(sorted(unknown))}: not an option; there are {', '.join(options)}, as name=value")
     options |= given
@@ -393,7 +332,7 @@ def main() -> None:
         "general_world_digest": digest(
             {s: [asdict(f) for f in fs] for s, fs in GeneralWorld(size.subjects).facts.items()}
         ),
-        "floors": floors(LanguageModel(model.to(device), tokenizer), size.subjects),
+        "floors": floors(LanguageModel(model, tokenizer), size.subjects),
     }
     (out / "card.json").write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
     print(json.dumps(card["floors"], indent=2))

@@ -30,7 +30,10 @@ class Generation:
 
 @dataclass(frozen=True)
 class BaseModel:
-    """Where a base model is; nothing is loaded before `load`. path: a folder or a hub name, None is the embedded one."""
+    """Where a base model is; nothing is loaded before `load`.
+
+    path: a folder or a hub name, None is the embedded model. dtype: `auto`, `float32`, `bfloat16` or `float16`.
+    """
 
     path: str | None = None
     dtype: str = "auto"
@@ -58,13 +61,14 @@ class BaseModel:
         try:
             AutoConfig.from_pretrained(location)
             tokenizer = AutoTokenizer.from_pretrained(location)
-            model = AutoModelForCausalLM.from_pretrained(
+            model: torch.nn.Module = AutoModelForCausalLM.from_pretrained(
                 location, dtype=choose_dtype(self.dtype, device), use_safetensors=True
             )
         except (OSError, ValueError) as error:
             reason = str(error).strip().splitlines()[0]
             raise LabError(f"model.path={location}: cannot be loaded as a causal language model: {reason}") from error
-        return LanguageModel(model.to(device), tokenizer)
+        model.to(device)
+        return LanguageModel(model, tokenizer)
 
 
 class LanguageModel:
@@ -91,7 +95,7 @@ class LanguageModel:
         return [self.tokenizer(text)["input_ids"] for text in texts]
 
     def _batches(self, lengths: Sequence[int]) -> Iterator[list[int]]:
-        """Indices by falling length, so a batch pads little and the largest comes first: what does not fit fails early."""
+        """Indices by falling length: a batch pads little, and what does not fit in memory fails at once."""
         batch: list[int] = []
         for index in sorted(range(len(lengths)), key=lambda i: -lengths[i]):
             if batch and (len(batch) + 1) * lengths[batch[0]] > self.max_batch_tokens:

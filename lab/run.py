@@ -50,6 +50,12 @@ class Experiment:
     reference: str
     limit: int | None = None
 
+    def __post_init__(self) -> None:
+        if not isinstance(self.seed, int):
+            raise LabError(f"seed={self.seed}: a whole number is needed")
+        if self.limit is not None and (not isinstance(self.limit, int) or self.limit < 1):
+            raise LabError(f"limit={self.limit}: a whole number of at least 1, or null for all questions, is needed")
+
 
 def run(experiment: Experiment) -> Path:
     """Carry out one experiment and return its folder. The manifest is written first as unfinished and last as whole."""

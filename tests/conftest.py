@@ -11,10 +11,10 @@ from lab.corpus.corpus import Corpus
 from lab.foundry import SIZES, new_model, train_tokenizer
 from lab.ledger import Ledger
 from lab.store import Store
+from lab.workspace import Workspace
 from lab.worlds.embedded import StatuteCorpus
 from lab.worlds.general import GeneralWorld
 from lab.worlds.statutes import StatuteBook
-from lab.workspace import Workspace
 
 
 @pytest.fixture(scope="session")

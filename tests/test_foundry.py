@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from itertools import cycle
+from itertools import islice
 
 import pytest
 import torch
 
 from lab.exam.prompts import ask, prefix
-from lab.foundry import LEVELS, SIZES, School, answer_scores, new_model, pack, train_tokenizer
+from lab.foundry import LEVELS, SIZES, School, answer_scores, new_model, train_tokenizer
+from lab.muon import Muon, orthogonalised
+from lab.packing import batches, pack
 from lab.worlds.general import GeneralWorld
 from lab.worlds.names import name, seeded
 
@@ -28,7 +30,7 @@ def test_a_packed_branch_scores_as_alone_after_its_prefix(tokenizer, school):
     model = new_model(SIZES["tiny"], tokenizer).eval()
     reading, text = school.reading(LEVELS[-1]), school.paragraph()
     with torch.no_grad():
-        batch = pack(cycle([reading, text]), rows=1, row_tokens=len(reading) + len(text), pad=1)
+        batch = pack([[reading, text]], row_tokens=len(reading) + len(text) + 7, pad=1)
         assert batch.tokens == len(reading) + len(text)
         packed, _ = answer_scores(model, batch)
         alone = []
@@ -44,7 +46,7 @@ def test_a_packed_branch_scores_as_alone_after_its_prefix(tokenizer, school):
 
 def test_only_answers_carry_loss(tokenizer, school):
     reading = school.reading(LEVELS[-1])
-    batch = pack(cycle([reading]), rows=1, row_tokens=len(reading), pad=1)
+    batch = pack([[reading]], row_tokens=len(reading), pad=1)
     wanted = [token for tokens, prompt in reading.branches for token in tokens[prompt:]]
     assert batch.labels[batch.labels != -100].tolist() == wanted
 
@@ -63,3 +65,37 @@ def test_numbers_and_unseen_names_are_spelt_in_few_pieces(tokenizer):
     lengths = [len(tokenizer.tokenize(" " + name(random, "private"))) for _ in range(200)]
     assert max(lengths) <= 4
     assert sum(lengths) / len(lengths) < 3
+
+
+def test_batches_lose_no_piece_and_fill_their_rows(school):
+    made = []
+
+    def pieces():
+        while True:
+            made.append(school.reading(LEVELS[-1]) if len(made) % 2 else school.paragraph())
+            yield made[-1]
+
+    taken = list(islice(batches(pieces(), rows=2, row_tokens=600, pad=1), 20))
+    assert sum(batch.tokens for batch in taken) > 0.85 * 20 * 2 * 600
+    waiting = 8
+    assert sum(map(len, made)) - sum(batch.tokens for batch in taken) <= waiting * max(map(len, made))
+
+
+def test_muon_s_step_is_nearly_orthogonal_and_torch_s_own():
+    torch.manual_seed(0)
+    for shape in ((64, 64), (96, 32), (32, 96)):
+        gradient = torch.randn(shape)
+        values = torch.linalg.svdvals(orthogonalised(gradient[None])[0])
+        assert values.max() < 1.3
+        # A square random matrix has singular values near zero, which five steps do not lift.
+        assert shape[0] == shape[1] or values.min() > 0.6
+        ours, theirs = (torch.nn.Parameter(torch.ones(shape)) for _ in range(2))
+        mine = Muon([ours], lr=0.1)
+        reference = torch.optim.Muon([theirs], lr=0.1, weight_decay=0.0)
+        for step in range(3):
+            for one in (ours, theirs):
+                one.grad = gradient + step
+            mine.step()
+            reference.step()
+        # torch rounds to bfloat16 inside, which is why ours exists: on a CPU that is several times slower.
+        assert (ours - theirs).abs().max() < 0.02 * (ours - 1).abs().max() + 2e-3

@@ -33,7 +33,7 @@ class Level:
     asks: dict[str, float] = field(
         default_factory=lambda: {"recall": 4, "kind": 2.5, "reverse": 2, "two_hop": 1, "absent": 2}
     )
-    questions: int = 16
+    questions: int = 12
     recite: bool = False
 
 

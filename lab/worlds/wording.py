@@ -30,7 +30,7 @@ STATEMENTS = (
 )
 
 # Questions by part. Two sets that never meet: the exam's, and those that practice is written with.
-EXAM = {
+EXAM: dict[str, tuple[str, ...]] = {
     "recall": ("What is the {a} of {s}?",),
     "reverse": ("Which one has {v} as its {a}?",),
     "two_hop": ("What is the {b} of the {a} of {s}?",),
@@ -39,7 +39,7 @@ EXAM = {
     "place": ("Where can {s} complain?",),
     "who": ("Who looks after {s}?",),
 }
-PRACTICE = {
+PRACTICE: dict[str, tuple[str, ...]] = {
     "recall": ("State the {a} of {s}.", "Tell me the {a} for {s}."),
     "reverse": ("Name the one whose {a} is {v}.",),
     "two_hop": ("State the {b} of the {a} of {s}.",),
