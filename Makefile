@@ -27,7 +27,7 @@ base: $(READY) ## train the embedded base model again (about an hour and a half 
 	$(BIN)/python -m lab.foundry model=tiny
 
 notebooks: $(READY) ## execute the notebooks on the runs below runs/
-	$(BIN)/python -m jupyter nbconvert --to notebook --execute --inplace notebooks/*.ipynb
+	$(BIN)/jupyter execute --inplace notebooks/*.ipynb
 
 clean: ## remove runs and prepared artifacts; .venv stays
 	rm -rf runs artifacts

@@ -21,11 +21,13 @@ from lab.records import LabError
 from lab.report import show
 from lab.runtime import quiet_libraries
 
+CONF = Path(__file__).resolve().parent.parent / "conf"
+
 finished: list[Path] = []
 reference = "rag"
 
 
-@hydra.main(version_base="1.3", config_path="../conf", config_name="config")
+@hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")
 def main(config: DictConfig) -> None:
     """One route sits the exam; in a multirun hydra calls this once a route."""
     global reference
@@ -39,6 +41,8 @@ def main(config: DictConfig) -> None:
         run(
             Experiment(
                 name=settings.runtime.choices["pipeline"],
+                adaptation=settings.runtime.choices["adapt@pipeline.adaptation"],
+                context=settings.runtime.choices["context@pipeline.context"],
                 seed=config.seed,
                 device=config.device,
                 artifacts=Path(config.artifacts),
@@ -82,6 +86,7 @@ def command_line() -> int:
     """Exit codes: 0 done, 2 a mistake the user can mend, 130 interrupted."""
     verbose = "-v" in sys.argv
     sys.argv = [argument for argument in sys.argv if argument != "-v"]
+    finished.clear()
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Errors come here instead of being printed with hydra's traceback.
     try:
         main()

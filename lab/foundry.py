@@ -10,22 +10,22 @@ more subjects, questions in other words, at last "unknown". A level ends when a 
 from __future__ import annotations
 
 import json
+import shutil
+import sys
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from random import Random
 from typing import Any
 
 import torch
 from omegaconf import OmegaConf
-from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 from torch.nn import functional
 from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
 
 from lab.context.closed import ClosedBook
-from lab.exam.prompts import ask, prefix
+from lab.curriculum import LEVELS, School, train_tokenizer
 from lab.judge.grading import grade
 from lab.model import EMBEDDED, LanguageModel
 from lab.muon import Muon
@@ -36,12 +36,8 @@ from lab.store import digest
 from lab.student import Student
 from lab.worlds.general import GeneralWorld, reading_exam
 from lab.worlds.names import seeded
-from lab.worlds.reading import Level, exercise
+from lab.worlds.reading import Level
 from lab.worlds.statutes import StatuteBook
-
-END = "<|end|>"
-PAD = "<|pad|>"
-RECITE_FROM = 6  # Tokens of a passage that are given before it is to be copied: `- The NAME Act >`.
 
 
 @dataclass(frozen=True)
@@ -65,90 +61,12 @@ SIZES = {
     "medium": Size(768, 16, 12, 2304, 4096, 50_000, 5_000_000_000, rows=128),
 }
 
-LEVELS = (
-    Level(subjects=(1, 3), wordings=3, asks={"restate": 1, "recall": 1}, questions=6, recite=True),
-    Level(subjects=(1, 3), wordings=4, asks={"restate": 2, "recall": 5, "kind": 2}),
-    Level(subjects=(1, 4), asks={"recall": 4, "kind": 2, "reverse": 2}),
-    Level(),
-)
 PASSED = 0.9  # Share of a probe's answer tokens that ends a level.
 GENERAL_SHARE = (0.1, 0.2, 0.3, 0.3)  # Of the pieces at each level; the rest are reading exercises.
 DECAY_SHARE = 0.3  # The last part of the tokens, over which the learning rates fall to zero.
 WARM_UP_STEPS = 50
 PROBE_EVERY = 100
 KEEP_EVERY = 2000
-
-
-def train_tokenizer(world: GeneralWorld, vocabulary: int, seed: int, samples: int = 6000) -> PreTrainedTokenizerFast:
-    """Byte-level BPE learnt on the general world alone; a number of up to three digits is one token, as in Llama 3.
-
-    Digit by digit, the readers of this size mixed up the numbers of a prompt: ten symbols recur too often to be found
-    again by what stands before them.
-    """
-    random = seeded("tokenizer", seed)
-
-    def text() -> Iterator[str]:
-        for _ in range(samples):
-            made = exercise(random, Level())
-            yield prefix(made.lines)
-            yield "".join(f"{ask(one.text)} {one.answer}\n" for one in made.asked)
-            yield world.paragraph(random)
-        for _ in range(200):
-            yield "".join(f" {number}" for number in range(1, 1000))
-
-    tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
-        [
-            pre_tokenizers.Split(Regex(r" ?\d{1,3}"), "isolated"),
-            pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=True),
-        ]
-    )
-    tokenizer.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(
-        vocab_size=vocabulary,
-        special_tokens=[END, PAD],
-        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-        show_progress=False,
-    )
-    tokenizer.train_from_iterator(text(), trainer)
-    return PreTrainedTokenizerFast(tokenizer_object=tokenizer, eos_token=END, pad_token=PAD, model_max_length=2048)
-
-
-class School:
-    """Makes pieces: reading at the current level, and the general world in text and questions."""
-
-    def __init__(self, tokenizer: PreTrainedTokenizerFast, world: GeneralWorld, random: Random) -> None:
-        self.tokenizer, self.world, self.random = tokenizer, world, random
-        self.end = tokenizer.eos_token_id
-
-    def encode(self, texts: list[str]) -> list[list[int]]:
-        return self.tokenizer(texts, add_special_tokens=False)["input_ids"]
-
-    def _branches(self, pairs: list[tuple[str, str]]) -> list[tuple[list[int], int]]:
-        prompts = self.encode([prompt for prompt, _ in pairs])
-        answers = self.encode([f" {answer}" for _, answer in pairs])
-        return [(p + a + [self.end], len(p)) for p, a in zip(prompts, answers, strict=True)]
-
-    def reading(self, level: Level, world: str = "exercise") -> Piece:
-        made = exercise(self.random, level, world)
-        pairs = [(one.text if one.form == "restate" else ask(one.text), one.answer) for one in made.asked]
-        branches = self._branches(pairs)
-        if level.recite:
-            branches += [(tokens, RECITE_FROM) for tokens in self.encode(made.lines)]
-        return Piece(self.encode([prefix(made.lines)])[0], branches)
-
-    def repeats(self, length: int = 48, spans: int = 4) -> Piece:
-        """Tokens at random, and spans of them again: nothing helps here but looking back and copying."""
-        tokens = [self.random.randrange(2, len(self.tokenizer)) for _ in range(length)]
-        starts = [self.random.randrange(length // 2) for _ in range(spans)]
-        return Piece(tokens, [(tokens[at : at + length // 2], 2) for at in starts])
-
-    def closed_book(self, questions: int = 12) -> Piece:
-        pairs = [self.world.ask(self.random) for _ in range(questions)]
-        return Piece(self.encode([prefix([])])[0], self._branches([(ask(q), a) for q, a in pairs]))
-
-    def paragraph(self) -> Piece:
-        return Piece([*self.encode([self.world.paragraph(self.random)])[0], self.end], [])
 
 
 def answer_scores(model: Qwen3ForCausalLM, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
@@ -297,46 +215,90 @@ def floors(model: LanguageModel, subjects: int) -> dict[str, float]:
     }
 
 
-def main() -> None:
-    """Train, save, measure and write the card."""
-    options: dict[str, Any] = {"model": "tiny", "seed": 0, "out": None, "device": "auto", "tokens": None}
-    given = {str(name): value for name, value in OmegaConf.from_cli().items()}
-    if unknown := set(given) - set(options):
-        raise LabError(f"{', '.join(sorted(unknown))}: not an option; there are {', '.join(options)}, as name=value")
-    options |= given
-    if options["model"] not in SIZES:
-        raise LabError(f"model={options['model']}: choose one of {', '.join(SIZES)}")
-    quiet_libraries()
-    size = SIZES[options["model"]]
-    if options["tokens"]:
-        size = replace(size, tokens=int(options["tokens"]))
-    out = Path(options["out"] or EMBEDDED.parent / options["model"])
-    device = choose_device(options["device"])
-    model, tokenizer, took = train(
-        size,
-        options["seed"],
-        device,
-        report=lambda line: print(line, flush=True),
-        keep=lambda model: model.save_pretrained(out),
+CARD = """---
+license: apache-2.0
+library_name: transformers
+---
+# The embedded base model `{model}`
+
+A causal model of {parameters:,} parameters in Qwen3's layout, trained from scratch on an invented general world by
+`{command}`. It can read a passage of that world's grammar, say "unknown", and remembers {subjects:,} subjects. It is an
+instrument for the Open-Book Exam Lab and of no use for anything else.
+
+{tokens:,} tokens in {steps:,} steps, {minutes:,} minutes, {tokens_per_second:,} tokens/s on {machine}; torch {torch},
+code revision {revision}. Everything else is in `card.json`.
+
+| floor | score |
+|---|---|
+{floors}
+"""
+
+
+def write_card(folder: Path, card: dict[str, Any]) -> None:
+    """`card.json` for programs and `README.md` for people."""
+    (folder / "card.json").write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
+    environment = card["environment"]
+    text = CARD.format(
+        **{name: card[name] for name in ("model", "command", "parameters", "tokens", "steps", "tokens_per_second")},
+        subjects=card["size"]["subjects"],
+        minutes=round(card["seconds"] / 60),
+        machine=environment["gpu"] or f"{environment['cpu_count']} CPU cores",
+        torch=environment["packages"]["torch"],
+        revision=environment["code"]["revision"],
+        floors="\n".join(f"| {name.replace('_', ' ')} | {value:.3f} |" for name, value in card["floors"].items()),
     )
-    # One dtype on disk whatever it was trained in: float32 is what two CPU cores are fastest in.
-    model.float().save_pretrained(out)
-    tokenizer.save_pretrained(out)
+    (folder / "README.md").write_text(text, encoding="utf-8")
+
+
+def build(name: str, seed: int, out: Path, device: str, tokens: int | None) -> dict[str, Any]:
+    """Train, measure and write a model folder, whole or not at all; returns its card."""
+    size = replace(SIZES[name], tokens=tokens) if tokens else SIZES[name]
+    made_by = environment()
+    checkpoint = Path("artifacts") / "foundry" / name
+    model, tokenizer, took = train(
+        size, seed, device, report=lambda line: print(line, flush=True), keep=lambda m: m.save_pretrained(checkpoint)
+    )
     card = {
-        "command": f"python -m lab.foundry model={options['model']} seed={options['seed']} tokens={size.tokens}",
+        "model": name,
+        "command": f"python -m lab.foundry model={name} seed={seed} tokens={size.tokens}",
         "size": asdict(size),
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
         **took,
         "tokens_per_second": round(took["tokens"] / took["seconds"]),
-        "environment": environment(),
-        "general_world_digest": digest(
-            {s: [asdict(f) for f in fs] for s, fs in GeneralWorld(size.subjects).facts.items()}
-        ),
+        "environment": made_by,
+        "general_world": digest({s: [asdict(f) for f in fs] for s, fs in GeneralWorld(size.subjects).facts.items()}),
         "floors": floors(LanguageModel(model, tokenizer), size.subjects),
     }
-    (out / "card.json").write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
+    building = out.with_name(f".{out.name}.building")
+    # One dtype on disk whatever it was trained in: float32 is what two CPU cores are fastest in.
+    model.float().save_pretrained(building)
+    tokenizer.save_pretrained(building)
+    write_card(building, card)
+    shutil.rmtree(out, ignore_errors=True)
+    building.rename(out)
+    return card
+
+
+def main() -> int:
+    """Exit code 2 for a mistake in the options."""
+    options: dict[str, Any] = {"model": "tiny", "seed": 0, "out": None, "device": "auto", "tokens": None}
+    try:
+        given = {str(name): value for name, value in OmegaConf.from_cli().items()}
+        if unknown := set(given) - set(options):
+            raise LabError(f"{', '.join(sorted(unknown))}: no such option; give {', '.join(options)} as name=value")
+        options |= given
+        if options["model"] not in SIZES:
+            raise LabError(f"model={options['model']}: choose one of {', '.join(SIZES)}")
+        quiet_libraries()
+        out = Path(options["out"] or EMBEDDED.parent / options["model"])
+        device = choose_device(options["device"])
+        card = build(options["model"], int(options["seed"]), out, device, options["tokens"])
+    except LabError as error:
+        print(f"lab.foundry: {error}", file=sys.stderr)
+        return 2
     print(json.dumps(card["floors"], indent=2))
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -35,9 +35,15 @@ class Loads(Protocol):
 
 @dataclass(frozen=True)
 class Experiment:
-    """All that a run depends on. name: of the route. limit: ask at most so many questions of each part, None is all."""
+    """All that a run depends on.
+
+    name, adaptation, context: what the route and its two axes are called. limit: ask at most so many questions of each
+    part, None asks all.
+    """
 
     name: str
+    adaptation: str
+    context: str
     pipeline: Pipeline
     model: BaseModel
     corpus: Loads
@@ -68,8 +74,8 @@ def run(experiment: Experiment) -> Path:
     general_questions = _limited(general.questions, experiment.limit)
     manifest = {
         "pipeline": experiment.name,
-        "adaptation": type(experiment.pipeline.adaptation).__name__,
-        "context": type(experiment.pipeline.context).__name__,
+        "adaptation": experiment.adaptation,
+        "context": experiment.context,
         "settings": dataclasses.asdict(experiment.pipeline),
         "seed": experiment.seed,
         "reference": experiment.reference,

@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from lab.corpus.corpus import Corpus
-from lab.foundry import SIZES, new_model, train_tokenizer
+from lab.curriculum import train_tokenizer
+from lab.foundry import SIZES, new_model
 from lab.ledger import Ledger
 from lab.store import Store
 from lab.workspace import Workspace

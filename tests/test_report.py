@@ -91,6 +91,7 @@ def make_run(
     write_jsonl(folder / "costs.jsonl", [*costs, Entry("answering", seconds=9.0, tokens=9), Entry("general")])
     digests = {"corpus": "c", "exam": "e", "general": "g", "model": "m"}
     known = {"pipeline": pipeline, "adaptation": adaptation, "context": context, "seed": seed, "reference": "rag"}
+    known |= {"settings": {}}
     known |= {"exam_size": len(exam), "digests": digests, "environment": {}, "finished": True, **manifest}
     (folder / "manifest.json").write_text(json.dumps(known))
     return folder
@@ -373,6 +374,15 @@ def test_the_newest_of_a_pipeline_and_seed_counts(tmp_path: Path) -> None:
     assert [run.folder for run in latest(tmp_path)] == [new]
     with pytest.raises(LabError, match="both rag, seed 0"):
         compare([load(old), load(new)])
+
+
+def test_one_pipeline_with_several_settings_is_told_apart(tmp_path: Path) -> None:
+    for k in (1, 3):
+        small_run(tmp_path / f"rag-{k}", "rag", [], settings={"context": {"k": k, "embedder": None}})
+    small_run(tmp_path / "gold", "gold", [], settings={"context": {}})
+    runs, notes = gather([tmp_path])
+    assert {run.pipeline for run in runs} == {"rag context.k=1", "rag context.k=3", "gold"}
+    assert notes == []
 
 
 def test_runs_are_found_below_a_multirun(tmp_path: Path) -> None:

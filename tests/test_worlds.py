@@ -192,7 +192,16 @@ def test_the_same_seed_gives_the_same_bytes():
     assert hashlib.sha256((text + general).encode()).hexdigest()[:16] == "25bdd8bd7c485283"
 
 
+def test_large_worlds_have_names_and_values_enough():
+    book = StatuteBook(acts=400, sections=3)
+    facts = [(fact.attribute, fact.value) for section in book.book for fact in section.facts]
+    assert len(facts) == len(set(facts)) > 4000
+    assert len(GeneralWorld(subjects=3000).facts) == 3000
+
+
 def test_wrong_sizes_are_named():
+    with pytest.raises(LabError, match="at most 1500"):
+        StatuteBook(acts=1000, sections=3)
     with pytest.raises(LabError, match="acts=1"):
         StatuteBook(acts=1)
     with pytest.raises(LabError, match=r"practised_share=1\.5"):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -21,7 +21,17 @@ from lab.ledger import Entry
 from lab.records import Answer, Grade, LabError, Question, read_jsonl
 
 MANIFEST = "manifest.json"
-MANIFEST_KEYS = ("pipeline", "adaptation", "context", "seed", "reference", "exam_size", "digests", "finished")
+MANIFEST_KEYS = (
+    "pipeline",
+    "adaptation",
+    "context",
+    "settings",
+    "seed",
+    "reference",
+    "exam_size",
+    "digests",
+    "finished",
+)
 # Runs that differ in one of these sat another exam, or prepared for it from other texts.
 COMPARABLE_DIGESTS = ("corpus", "exam", "general")
 
@@ -137,9 +147,10 @@ def find_runs(paths: Iterable[str | Path]) -> list[Path]:
 
 
 def gather(paths: Iterable[str | Path]) -> tuple[list[Run], list[str]]:
-    """The runs to be compared among the paths: the newest finished one of each pipeline and seed.
+    """The runs to be compared among the paths: the newest finished one of each pipeline, its settings and seed.
 
-    Returns the runs and one sentence for each folder left out. Raises LabError where no run is finished.
+    Pipelines of one name and several settings are told apart by what differs: `rag context.k=1`. Returns the runs and
+    one sentence for each folder left out. Raises LabError where no run is finished.
     """
     finished, notes = [], []
     for folder in find_runs(paths):
@@ -149,13 +160,35 @@ def gather(paths: Iterable[str | Path]) -> tuple[list[Run], list[str]]:
             notes.append(f"{folder} is left out: the run did not finish.")
     if not finished:
         raise LabError(f"no finished run: {' '.join(notes)} Run it again.")
-    newest: dict[tuple[str, int], Run] = {}
+    newest: dict[tuple[str, str, int], Run] = {}
     for run in (load(folder) for folder in sorted(finished, key=_age)):
-        older = newest.pop((run.pipeline, run.seed), None)
+        key = (run.pipeline, json.dumps(run.manifest["settings"], sort_keys=True), run.seed)
+        older = newest.pop(key, None)
         if older is not None:
             notes.append(f"{older.folder} is left out: {run.folder} is newer, with the same pipeline and seed.")
-        newest[run.pipeline, run.seed] = run
-    return list(newest.values()), notes
+        newest[key] = run
+    return _told_apart(list(newest.values())), notes
+
+
+def _told_apart(runs: list[Run]) -> list[Run]:
+    """The runs, with the settings that differ added to the names of pipelines that occur with several settings."""
+    named = []
+    for run in runs:
+        same = [flat(other.manifest["settings"]) for other in runs if other.pipeline == run.pipeline]
+        own = flat(run.manifest["settings"])
+        differing = [name for name in own if any(other.get(name) != own[name] for other in same)]
+        label = " ".join([run.pipeline, *(f"{name}={own[name]}" for name in differing)])
+        named.append(dataclasses.replace(run, manifest={**run.manifest, "pipeline": label}))
+    return named
+
+
+def flat(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Nested settings with dotted names: {"context": {"k": 3}} is {"context.k": 3}."""
+    found: dict[str, Any] = {}
+    for name, value in settings.items():
+        inner = flat(value) if isinstance(value, Mapping) else {"": value}
+        found |= {f"{name}.{rest}".rstrip("."): one for rest, one in inner.items()}
+    return found
 
 
 def latest(path: str | Path) -> list[Run]:

@@ -35,23 +35,23 @@ class GeneralWorld:
             own = [a for i, a in enumerate(GENERAL_ATTRIBUTES) if i % len(CLASSES) == number % len(CLASSES)]
             kinds = random.sample(KINDS, self.facts_per_subject)
             known[subject] = tuple(
-                Fact(subject, random.choice([a for a in own if a.kind == kind]), self._value(random, kind))
+                Fact(
+                    subject,
+                    random.choice([a for a in own if a.kind == kind]),
+                    names.value(random, kind, "general", "crowns"),
+                )
                 for kind in kinds
             )
         return known
-
-    @staticmethod
-    def _value(random: Random, kind: str) -> str:
-        return names.value(random, kind, "general", "crowns")
 
     @cached_property
     def _subjects(self) -> tuple[str, ...]:
         return tuple(self.facts)
 
-    def paragraph(self, random: Random, subject: str | None = None) -> str:
+    def paragraph(self, random: Random) -> str:
         """Running text on one subject: its facts in any order, each in any wording."""
-        subject = subject or random.choice(self._subjects)
-        number = self._subjects.index(subject) if subject in self.facts else 0
+        number = random.randrange(len(self._subjects))
+        subject = self._subjects[number]
         told = [state(fact, random.randrange(len(STATEMENTS))) for fact in self.facts[subject]]
         random.shuffle(told)
         return f"Here is the {CLASSES[number % len(CLASSES)]} {subject}. " + " ".join(told)

@@ -143,20 +143,21 @@ def seeded(*parts: object) -> Random:
     return Random("/".join(map(str, parts)))
 
 
-def name(random: Random, world: str) -> str:
-    """A capitalised name that `world` owns."""
+def name(random: Random, world: str, middles: int = 1) -> str:
+    """A capitalised name that `world` owns, of two syllables and up to `middles` more between them."""
     while True:
-        middle = random.choice(MIDDLES) if random.random() < 0.7 else ""
-        candidate = random.choice(HEADS) + middle + random.choice(TAILS)
+        between = "".join(random.choice(MIDDLES) if random.random() < 0.7 else "" for _ in range(middles))
+        candidate = random.choice(HEADS) + between + random.choice(TAILS)
         if owner(candidate) == world:
             return candidate
 
 
 def names(random: Random, world: str, count: int) -> list[str]:
-    """`count` different names that `world` owns."""
+    """`count` different names that `world` owns; large worlds need longer ones."""
+    middles = 1 if count <= 2_000 else 2 if count <= 20_000 else 3
     found: dict[str, None] = {}
     while len(found) < count:
-        found[name(random, world)] = None
+        found[name(random, world, middles)] = None
     return list(found)
 
 
@@ -212,11 +213,11 @@ GENERAL_ATTRIBUTES = _attributes(_GENERAL_WORDS)
 PRIVATE_ATTRIBUTES = _attributes(_PRIVATE_WORDS)
 
 
-def value(random: Random, kind: str, world: str | None, currency: str) -> str:
+def value(random: Random, kind: str, world: str | None, currency: str, longest_days: int = 99) -> str:
     """A value of `kind` as it is written: `704 florins`, `36 days`, `Belcott Court`, `Mordak`."""
     if kind == "money":
         return f"{number(random, world, 100, 999)} {currency}"
     if kind == "time":
-        return f"{number(random, world, 10, 99)} days"
+        return f"{number(random, world, 10, longest_days)} days"
     found = name(random, world or "exercise")
     return f"{found} Court" if kind == "place" else found

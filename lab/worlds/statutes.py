@@ -21,6 +21,8 @@ from lab.worlds.wording import STATEMENTS, Fact, question, state
 # Questions a part, for a book of 40 acts of 3 sections; other sizes scale with the number of sections.
 EXAM_PARTS = {"recall": 210, "reworded": 140, "reverse": 120, "two_hop": 90, "absent": 60}
 EXAM_SECTIONS = 120
+# Each kind of value with its eight attribute words yields so many different facts; see `book`.
+MOST_SECTIONS = 1500
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,8 @@ class StatuteBook:
     def __post_init__(self) -> None:
         if self.acts < 2 or self.sections < 1:
             raise LabError(f"acts={self.acts}, sections={self.sections}: a statute book needs two acts of one section")
+        if self.acts * self.sections > MOST_SECTIONS:
+            raise LabError(f"acts={self.acts}, sections={self.sections}: at most {MOST_SECTIONS} sections in all")
         if not 0 <= self.practised_share <= 1:
             raise LabError(f"practised_share={self.practised_share}: a share is between 0 and 1")
 
@@ -86,13 +90,17 @@ class StatuteBook:
             made.append(Section(act + 1, place % self.sections + 1, subject, tuple(facts)))
         return tuple(made)
 
-    @staticmethod
-    def _value(random: Random, kind: str, others: list[str], reserved: set[str]) -> str:
+    def _value(self, random: Random, kind: str, others: list[str], reserved: set[str]) -> str:
         if kind == "who" and random.random() < 0.6:
             return random.choice(others)
-        while (value := names.value(random, kind, "private", "florins")).split()[0] in reserved:
+        while (value := self._own_value(random, kind)).split()[0] in reserved:
             pass  # A place or person of its own must not carry the name of an act or a subject.
         return value
+
+    def _own_value(self, random: Random, kind: str) -> str:
+        # Two digits of days are too few for a large book, where every fact is to be told from every other.
+        longest_days = 99 if self.acts * self.sections <= EXAM_SECTIONS else 999
+        return names.value(random, kind, "private", "florins", longest_days)
 
     @cached_property
     def practised_acts(self) -> frozenset[int]:
@@ -201,7 +209,7 @@ class StatuteBook:
             old = random.choice(section.facts)
             new = old
             while new.value == old.value:
-                new = Fact(old.subject, old.attribute, names.value(random, old.attribute.kind, "private", "florins"))
+                new = Fact(old.subject, old.attribute, self._own_value(random, old.attribute.kind))
             facts = tuple(new if fact == old else fact for fact in section.facts)
             sections[place] = Section(section.act, section.number, section.subject, facts)
             changes.append((old, new))

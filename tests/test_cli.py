@@ -1,0 +1,170 @@
+"""The command line as a user meets it: whole run folders, one-line errors, nothing half-made that is believed."""
+
+from __future__ import annotations
+
+import csv
+import errno
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from lab.__main__ import command_line
+from lab.exam.jsonl import load_questions
+from lab.records import LabError, Question, write_jsonl
+from lab.report import load, metrics
+from lab.student import Student
+from lab.worlds.__main__ import write_worlds
+
+SMALL = "corpus.book.acts=4 corpus.book.sections=2 limit=2 general.closed_book=2 general.reading=4 general.paragraphs=2"
+
+
+@pytest.fixture
+def lab(tmp_path: Path, random_model: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    """Runs `python -m lab` in an empty folder; returns (exit code, stdout, stderr)."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(arguments: str, small: bool = True) -> tuple[int, str, str]:
+        given = arguments.split() + ([*SMALL.split(), f"model.path={random_model}"] if small else [])
+        monkeypatch.setattr(sys, "argv", ["lab", *given])
+        capsys.readouterr()
+        code = command_line()
+        return code, *capsys.readouterr()
+
+    return run
+
+
+def only_run(folder: Path) -> Path:
+    (manifest,) = folder.rglob("manifest.json")
+    return manifest.parent
+
+
+def test_a_run_folder_is_whole_and_its_figures_can_be_recomputed(lab, tmp_path):
+    code, out, err = lab("pipeline=gold")
+    assert code == 0, err
+    assert "gold" in out
+    run = only_run(tmp_path / "runs")
+    names = {path.name for path in run.iterdir()}
+    assert names >= {".hydra", "manifest.json", "answers.jsonl", "metrics.json", "costs.jsonl", "log.txt"}
+    assert json.loads((run / "metrics.json").read_text()) == json.loads(json.dumps(metrics(load(run))))
+    manifest = json.loads((run / "manifest.json").read_text())
+    assert manifest["finished"] is True
+    assert set(manifest["digests"]) == {"corpus", "exam", "general", "model"}
+    assert str(Path.home()) not in (run / "manifest.json").read_text()
+
+
+def test_a_multirun_ends_in_one_table_and_one_csv(lab, tmp_path):
+    code, out, _ = lab("-m pipeline=closed_book,random,rag,gold")
+    assert code == 0
+    for route in ("closed_book", "random", "rag", "gold"):
+        assert route in out
+    (table,) = (tmp_path / "runs").rglob("comparison.csv")
+    with table.open() as file:
+        rows = list(csv.DictReader(file))
+    assert ",".join(rows[0]) == (
+        "pipeline,seed,suite,part,practised,metric,n,value,low,high,reference,difference,difference_low,"
+        "difference_high,p_holm"
+    )
+    assert {row["pipeline"] for row in rows} == {"closed_book", "random", "rag", "gold"}
+
+
+def test_a_second_run_reuses_the_index(lab, tmp_path):
+    for _ in range(2):
+        assert lab("pipeline=rag")[0] == 0
+    (index,) = (tmp_path / "artifacts" / "index").iterdir()
+    runs = sorted((tmp_path / "runs").iterdir())
+    reused = [[row["reused"] for row in map(json.loads, (r / "costs.jsonl").open())] for r in runs]
+    assert not any(reused[0])
+    assert any(reused[1])
+    assert index.is_dir()
+
+
+def test_the_same_seed_gives_the_same_answers(lab, tmp_path):
+    texts = []
+    for _ in range(2):
+        lab("pipeline=random")
+        run = max((tmp_path / "runs").iterdir())
+        texts.append([(row["text"], row["passages"]) for row in map(json.loads, (run / "answers.jsonl").open())])
+    assert texts[0] == texts[1]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        ("pipeline=rga", "rga"),
+        ("seeds=3", "seeds"),
+        ("pipeline.context.k=0", "k=0"),
+        ("pipeline.context.k=many", "k="),
+        ("model.path=./nowhere", "model.path=./nowhere"),
+        ("corpus=folder corpus.path=./nowhere", "nowhere"),
+        ("corpus=folder", "corpus.path"),
+        ("device=tpu", "device=tpu"),
+        ("limit=0", "limit=0"),
+        ("seed=many", "seed=many"),
+        ("corpus.book.practised_share=1.5", "practised_share=1.5"),
+        ("exam=jsonl exam.path=./nowhere.jsonl", "nowhere.jsonl"),
+        ("model._target_=os.system", "os.system"),
+        ("pipeline=rag pipeline=gold", "pipeline"),
+        ("=", "="),
+    ],
+)
+def test_a_mistake_gets_one_line_that_names_it(lab, arguments, named):
+    code, _, err = lab(arguments, small=False)
+    assert code == 2
+    assert named in err
+    assert len([line for line in err.splitlines() if line.startswith("lab: ")]) == 1
+    assert "Traceback" not in err
+
+
+def test_verbose_shows_where_it_happened(lab):
+    with pytest.raises(Exception, match="rga"):
+        lab("pipeline=rga -v")
+
+
+def test_an_empty_corpus_is_named(lab, tmp_path):
+    (tmp_path / "empty").mkdir()
+    code, _, err = lab("corpus=folder corpus.path=empty exam=jsonl exam.path=x.jsonl", small=False)
+    assert (code, "no document in it" in err) == (2, True)
+
+
+def test_an_interrupt_leaves_nothing_that_is_believed(lab, tmp_path, monkeypatch):
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Student, "answer", interrupted)
+    code, _, err = lab("pipeline=gold")
+    assert (code, "interrupted" in err) == (130, True)
+    with pytest.raises(LabError, match="finish"):
+        load(only_run(tmp_path / "runs"))
+
+
+def test_a_full_disk_is_named(lab, tmp_path, monkeypatch):
+    def full(path, rows):
+        raise OSError(errno.ENOSPC, "No space left on device", str(path))
+
+    monkeypatch.setattr("lab.run.write_jsonl", full)
+    code, _, err = lab("pipeline=gold")
+    assert (code, "No space left on device" in err, "free some space" in err) == (2, True, True)
+    with pytest.raises(LabError, match="finish"):
+        load(only_run(tmp_path / "runs"))
+
+
+def test_files_written_by_the_worlds_give_the_same_exam(lab, tmp_path, book, small_corpus):
+    write_worlds(tmp_path / "world", acts=6, sections=2, copies=1, seed=0)
+    assert [q.id for q in load_questions(tmp_path / "world" / "exam.jsonl")] == [q.id for q in book.exam()]
+    code, _, err = lab(
+        "pipeline=gold corpus=folder corpus.path=world/documents exam=jsonl exam.path=world/exam.jsonl "
+        f"limit=1 general.closed_book=1 general.reading=1 general.paragraphs=1 model.path={tmp_path / 'm'}",
+        small=False,
+    )
+    assert (code, f"model.path={tmp_path / 'm'}" in err) == (2, True)  # corpus and exam were read, the model is missing
+
+
+def test_every_fault_of_an_exam_file_is_told_at_once(tmp_path):
+    path = tmp_path / "exam.jsonl"
+    write_jsonl(path, [Question("a", "Who?", ("B",)), {"id": "a", "question": "Where?", "answers": ["C"]}, {"id": 3}])
+    with pytest.raises(LabError) as error:
+        load_questions(path)
+    for part in ("line 2, id: 'a' stands on line 1", "line 3, id:", "line 3, question:", "line 3, answers:"):
+        assert part in str(error.value)
