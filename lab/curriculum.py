@@ -22,8 +22,8 @@ RECITE_FROM = 6  # Tokens of a passage that are given before it is to be copied:
 LEVELS = (
     Level(subjects=(1, 3), wordings=3, asks={"restate": 1, "recall": 1}, questions=6, recite=True),
     Level(subjects=(1, 3), wordings=4, asks={"restate": 2, "recall": 5, "kind": 2}),
-    Level(subjects=(1, 4), asks={"recall": 4, "kind": 2, "reverse": 2}),
-    Level(),
+    Level(subjects=(1, 4), asks={"restate": 1, "recall": 4, "kind": 2, "reverse": 2}),
+    Level(asks={"restate": 1, "recall": 5, "kind": 2.5, "reverse": 1.5, "two_hop": 1, "absent": 2}),
 )
 
 

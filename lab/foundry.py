@@ -2,9 +2,11 @@
 
     python -m lab.foundry model=tiny                # two CPU cores, about an hour: the embedded default
     python -m lab.foundry model=small out=bases/small device=cuda
+    python -m lab.foundry model=tiny start=artifacts/foundry/tiny     # go on from the last checkpoint
 
 The curriculum goes from copying to reading: first questions that repeat a statement's own words, then more wordings,
-more subjects, questions in other words, at last "unknown". A level ends when a probe says so, never by the clock.
+more subjects, questions in other words, at last "unknown". A level ends when a probe says so, or when it has had its
+share of the tokens: what is missing then is learnt beside the rest.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ import shutil
 import sys
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -62,6 +64,7 @@ SIZES = {
 }
 
 PASSED = 0.9  # Share of a probe's answer tokens that ends a level.
+LEVEL_SHARE = 0.2  # The most of all tokens that a level takes, the last one excepted.
 GENERAL_SHARE = (0.1, 0.2, 0.3, 0.3)  # Of the pieces at each level; the rest are reading exercises.
 DECAY_SHARE = 0.3  # The last part of the tokens, over which the learning rates fall to zero.
 WARM_UP_STEPS = 50
@@ -124,30 +127,46 @@ def optimizers(model: Qwen3ForCausalLM) -> list[torch.optim.Optimizer]:
     ]
 
 
-def train(
-    size: Size, seed: int, device: str, report: Callable[[str], None], keep: Callable[[Qwen3ForCausalLM], object]
-) -> tuple[Qwen3ForCausalLM, PreTrainedTokenizerFast, dict[str, Any]]:
-    """Train one model; returns it with its tokenizer and what it took (tokens, steps, seconds).
+@dataclass
+class State:
+    """How far a training is. level_from: tokens seen when the level began. seconds: of all sittings."""
 
-    report gets a line at each probe; keep gets the model now and then, so that a long run leaves something.
+    tokens: int = 0
+    steps: int = 0
+    level: int = 0
+    level_from: int = 0
+    seconds: float = 0.0
+
+
+def train(
+    size: Size, seed: int, device: str, checkpoint: Path, start: Path | None
+) -> tuple[Qwen3ForCausalLM, PreTrainedTokenizerFast, State]:
+    """Train one model; returns it with its tokenizer and what it took.
+
+    Now and then it leaves model and `state.json` in `checkpoint`. start: such a folder to go on from; the optimizers
+    begin afresh there, and so do the exercises, with a seed of their own.
     """
     torch.manual_seed(seed)
     world = GeneralWorld(size.subjects)
-    tokenizer = train_tokenizer(world, size.vocabulary, seed)
-    random = seeded("train", seed)
+    if start:
+        tokenizer = PreTrainedTokenizerFast.from_pretrained(start)
+        model = Qwen3ForCausalLM.from_pretrained(start)
+        state = State(**json.loads((start / "state.json").read_text()))
+    else:
+        tokenizer = train_tokenizer(world, size.vocabulary, seed)
+        model, state = new_model(size, tokenizer), State()
+    torch.nn.Module.to(model, device)  # Its own `to` is wrapped in a way that type checkers cannot read.
+    random = seeded("train", seed, state.tokens) if start else seeded("train", seed)
     school = School(tokenizer, world, random)
     probe = School(tokenizer, world, seeded("probe", seed))
-    model = new_model(size, tokenizer)
-    torch.nn.Module.to(model, device)  # Its own `to` is wrapped in a way that type checkers cannot read.
     chosen = optimizers(model)
     peaks = [[group["lr"] for group in optimizer.param_groups] for optimizer in chosen]
-    level, seen, steps, recent = 0, 0, 0, 0.0
-    start = time.perf_counter()
+    recent, first_step, begun = 0.0, state.steps, time.perf_counter() - state.seconds
 
     def pieces() -> Iterator[Piece]:
         while True:
-            if random.random() >= GENERAL_SHARE[level]:
-                yield school.reading(LEVELS[level])
+            if random.random() >= GENERAL_SHARE[state.level]:
+                yield school.reading(LEVELS[state.level])
             else:
                 yield school.closed_book() if random.random() < 0.6 else school.paragraph()
 
@@ -156,38 +175,44 @@ def train(
             yield probe.reading(of, "probe")
 
     stream = batches(pieces(), size.rows, size.row_tokens, tokenizer.pad_token_id)
-    while seen < size.tokens:
+    while state.tokens < size.tokens:
         batch = next(stream)
         with torch.autocast(device, torch.bfloat16, enabled=device == "cuda"):
             losses, _ = answer_scores(model, batch.to(device))
         loss = losses.mean()
         if not torch.isfinite(loss):
-            raise LabError(f"the loss is {loss.item()} after {steps} steps; lower the learning rates")
+            raise LabError(f"the loss is {loss.item()} after {state.steps} steps; lower the learning rates")
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        rate = min(1.0, (steps + 1) / WARM_UP_STEPS, (1 - seen / size.tokens) / DECAY_SHARE)
+        warm = (state.steps - first_step + 1) / WARM_UP_STEPS
+        rate = min(1.0, warm, (1 - state.tokens / size.tokens) / DECAY_SHARE)
         for optimizer, own in zip(chosen, peaks, strict=True):
             for group, peak in zip(optimizer.param_groups, own, strict=True):
                 group["lr"] = peak * rate
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
-        seen, steps = seen + batch.tokens, steps + 1
-        recent = loss.item() if steps == 1 else 0.97 * recent + 0.03 * loss.item()
-        if steps % PROBE_EVERY == 0:
+        state.tokens, state.steps = state.tokens + batch.tokens, state.steps + 1
+        state.seconds = time.perf_counter() - begun
+        recent = loss.item() if state.steps == first_step + 1 else 0.97 * recent + 0.03 * loss.item()
+        if state.steps % PROBE_EVERY == 0:
             with torch.inference_mode():
-                asked = next(batches(exercises(LEVELS[level]), 8, size.row_tokens, tokenizer.pad_token_id))
+                asked = next(batches(exercises(LEVELS[state.level]), 8, size.row_tokens, tokenizer.pad_token_id))
                 right = answer_scores(model, asked.to(device))[1].float().mean().item()
-            seconds = time.perf_counter() - start
-            report(
-                f"{seen / 1e6:7.2f} of {size.tokens / 1e6:.0f} M tokens, {seen / seconds:,.0f} tokens/s, "
-                f"{(size.tokens - seen) * seconds / seen / 60:.0f} min left, level {level}, loss {recent:.3f}, "
-                f"probe {right:.3f}"
+            speed = state.tokens / state.seconds
+            print(
+                f"{state.tokens / 1e6:7.2f} of {size.tokens / 1e6:.0f} M tokens, {speed:,.0f} tokens/s, "
+                f"{(size.tokens - state.tokens) / speed / 60:.0f} min left, level {state.level}, loss {recent:.3f}, "
+                f"probe {right:.3f}",
+                flush=True,
             )
-            if steps % KEEP_EVERY == 0:
-                keep(model)
-            if right > PASSED and level < len(LEVELS) - 1:
-                level += 1
-    return model, tokenizer, {"tokens": seen, "steps": steps, "seconds": round(time.perf_counter() - start)}
+            spent = state.tokens - state.level_from > LEVEL_SHARE * size.tokens
+            if (right > PASSED or spent) and state.level < len(LEVELS) - 1:
+                state.level, state.level_from = state.level + 1, state.tokens
+        if state.steps % KEEP_EVERY == 0:
+            model.save_pretrained(checkpoint)
+            tokenizer.save_pretrained(checkpoint)
+            (checkpoint / "state.json").write_text(json.dumps(asdict(state)))
+    return model, tokenizer, state
 
 
 def floors(model: LanguageModel, subjects: int) -> dict[str, float]:
@@ -250,21 +275,18 @@ def write_card(folder: Path, card: dict[str, Any]) -> None:
     (folder / "README.md").write_text(text, encoding="utf-8")
 
 
-def build(name: str, seed: int, out: Path, device: str, tokens: int | None) -> dict[str, Any]:
+def build(name: str, seed: int, out: Path, device: str, tokens: int | None, start: Path | None) -> dict[str, Any]:
     """Train, measure and write a model folder, whole or not at all; returns its card."""
     size = replace(SIZES[name], tokens=tokens) if tokens else SIZES[name]
     made_by = environment()
-    checkpoint = Path("artifacts") / "foundry" / name
-    model, tokenizer, took = train(
-        size, seed, device, report=lambda line: print(line, flush=True), keep=lambda m: m.save_pretrained(checkpoint)
-    )
+    model, tokenizer, state = train(size, seed, device, Path("artifacts") / "foundry" / name, start)
     card = {
         "model": name,
         "command": f"python -m lab.foundry model={name} seed={seed} tokens={size.tokens}",
         "size": asdict(size),
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
-        **took,
-        "tokens_per_second": round(took["tokens"] / took["seconds"]),
+        **asdict(state),
+        "tokens_per_second": round(state.tokens / state.seconds),
         "environment": made_by,
         "general_world": digest({s: [asdict(f) for f in fs] for s, fs in GeneralWorld(size.subjects).facts.items()}),
         "floors": floors(LanguageModel(model, tokenizer), size.subjects),
@@ -281,7 +303,7 @@ def build(name: str, seed: int, out: Path, device: str, tokens: int | None) -> d
 
 def main() -> int:
     """Exit code 2 for a mistake in the options."""
-    options: dict[str, Any] = {"model": "tiny", "seed": 0, "out": None, "device": "auto", "tokens": None}
+    options: dict[str, Any] = {"model": "tiny", "seed": 0, "out": None, "device": "auto", "tokens": None, "start": None}
     try:
         given = {str(name): value for name, value in OmegaConf.from_cli().items()}
         if unknown := set(given) - set(options):
@@ -292,7 +314,10 @@ def main() -> int:
         quiet_libraries()
         out = Path(options["out"] or EMBEDDED.parent / options["model"])
         device = choose_device(options["device"])
-        card = build(options["model"], int(options["seed"]), out, device, options["tokens"])
+        start = Path(options["start"]) if options["start"] else None
+        if start and not (start / "state.json").is_file():
+            raise LabError(f"start={start}: no state.json there; name the checkpoint folder of an earlier training")
+        card = build(options["model"], int(options["seed"]), out, device, options["tokens"], start)
     except LabError as error:
         print(f"lab.foundry: {error}", file=sys.stderr)
         return 2

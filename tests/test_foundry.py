@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from itertools import islice
 
 import pytest
@@ -9,7 +10,8 @@ import torch
 
 from lab.curriculum import LEVELS, School, train_tokenizer
 from lab.exam.prompts import ask, prefix
-from lab.foundry import SIZES, answer_scores, new_model
+from lab.foundry import SIZES, answer_scores, main, new_model
+from lab.model import BaseModel
 from lab.muon import Muon, orthogonalised
 from lab.packing import batches, pack
 from lab.worlds.general import GeneralWorld
@@ -104,3 +106,22 @@ def test_muon_s_step_is_nearly_orthogonal_and_torch_s_own():
             reference.step()
         # torch rounds to bfloat16 inside, which is why ours exists: on a CPU that is several times slower.
         assert (ours - theirs).abs().max() < 0.02 * (ours - 1).abs().max() + 2e-3
+
+
+def test_a_built_folder_loads_like_any_other_model(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("lab.foundry.floors", lambda model, subjects: {"general_closed_book": 0.5})
+    monkeypatch.setattr("sys.argv", ["foundry", "model=tiny", "out=base", "tokens=6000", "device=cpu"])
+    assert main() == 0
+    card = json.loads((tmp_path / "base" / "card.json").read_text())
+    assert card["tokens"] >= 6000
+    assert card["parameters"] == sum(p.numel() for p in BaseModel("base").load("cpu").model.parameters())
+    assert "general closed book | 0.500" in (tmp_path / "base" / "README.md").read_text()
+    assert {path.name for path in tmp_path.iterdir()} == {"base"}
+
+
+@pytest.mark.parametrize("option", ["model=huge", "layers=3", "device=tpu"])
+def test_a_wrong_option_is_named(option, monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["foundry", option])
+    assert main() == 2
+    assert option.split("=")[0] in capsys.readouterr().err

@@ -164,11 +164,12 @@ def names(random: Random, world: str, count: int) -> list[str]:
 def made_up_word(random: Random, world: str) -> str:
     """A lower-case word of one or two syllables that means nothing, owned by `world`."""
     while True:
-        syllables = random.choice((1, 2))
+        syllables = random.choice((1, 1, 2))
         word = "".join(
             random.choice(_ONSETS) + random.choice(_VOWELS) + random.choice(_CODAS) for _ in range(syllables)
         )
-        word += random.choice(_ENDINGS)
+        if syllables == 1:
+            word += random.choice(_ENDINGS)
         if owner(word) == world:
             return word
 
@@ -198,10 +199,10 @@ _GENERAL_WORDS = {
     "who": "teacher doctor rival friend mayor judge founder miller owner clerk buyer agent cook guard tailor nurse",
 }
 _PRIVATE_WORDS = {
-    "money": "keelage lastage wharfage primage pontage stallage murage pannage",
-    "time": "usance respite laytime sufferance essoin tarriance adjournal vacance",
-    "place": "assize moot leet hustings eyre tolsey piepowder folkmoot",
-    "who": "reeve bailiff warden escheator provost wharfinger tronator gauger",
+    "money": "keelage lastage primage stallage tollage tallage murage cranage",
+    "time": "grace stay lull lapse tarry remand sist usance",
+    "place": "moot leet hustings doom gemot soke lathe tourn",
+    "who": "warden beadle porter searcher pilot herald crier salter",
 }
 
 
