@@ -67,6 +67,8 @@ class BaseModel:
         except (OSError, ValueError) as error:
             reason = str(error).strip().splitlines()[0]
             raise LabError(f"model.path={location}: cannot be loaded as a causal language model: {reason}") from error
+        if not tokenizer("text")["input_ids"]:  # transformers makes an empty one where the folder has none
+            raise LabError(f"model.path={location}: no tokenizer there; save it beside the weights")
         model.to(device)
         return LanguageModel(model, tokenizer)
 

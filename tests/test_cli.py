@@ -105,7 +105,6 @@ def test_the_same_seed_gives_the_same_answers(lab, tmp_path):
         ("corpus.book.practised_share=1.5", "practised_share=1.5"),
         ("exam=jsonl exam.path=./nowhere.jsonl", "nowhere.jsonl"),
         ("model._target_=os.system", "os.system"),
-        ("pipeline=rag pipeline=gold", "pipeline"),
         ("=", "="),
     ],
 )

@@ -68,6 +68,12 @@ def test_a_folder_without_a_model_is_named(tmp_path):
         BaseModel(str(tmp_path)).load("cpu")
 
 
+def test_a_folder_without_a_tokenizer_is_named(model, tmp_path):
+    model.model.save_pretrained(tmp_path)
+    with pytest.raises(LabError, match="tokenizer"):
+        BaseModel(str(tmp_path)).load("cpu")
+
+
 def test_the_digest_follows_the_weights(random_model, tmp_path):
     model = BaseModel(str(random_model)).load("cpu")
     model.model.save_pretrained(tmp_path)
