@@ -247,11 +247,14 @@ library_name: transformers
 # The embedded base model `{model}`
 
 A causal model of {parameters:,} parameters in Qwen3's layout, trained from scratch on an invented general world by
-`{command}`. It can read a passage of that world's grammar, say "unknown", and remembers {subjects:,} subjects. It is an
-instrument for the Open-Book Exam Lab and of no use for anything else.
+
+    {command}
+
+It remembers {subjects:,} subjects and reads passages in that world's grammar, as well as the floors below say. It is
+an instrument for the Open-Book Exam Lab and of no use for anything else.
 
 {tokens:,} tokens in {steps:,} steps, {minutes:,} minutes, {tokens_per_second:,} tokens/s on {machine}; torch {torch},
-code revision {revision}. Everything else is in `card.json`.
+code revision {revision}. {history} Everything else is in `card.json`.
 
 | floor | score |
 |---|---|
@@ -262,9 +265,16 @@ code revision {revision}. Everything else is in `card.json`.
 def write_card(folder: Path, card: dict[str, Any]) -> None:
     """`card.json` for programs and `README.md` for people."""
     (folder / "card.json").write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
-    environment = card["environment"]
+    environment, earlier = card["environment"], card["continued_from"]
+    history = (
+        f"Trained in two sittings, the second from a checkpoint at {earlier['tokens']:,} tokens: training in one go "
+        "gives another model."
+        if earlier
+        else "Trained in one go."
+    )
     text = CARD.format(
         **{name: card[name] for name in ("model", "command", "parameters", "tokens", "steps", "tokens_per_second")},
+        history=history,
         subjects=card["size"]["subjects"],
         minutes=round(card["seconds"] / 60),
         machine=environment["gpu"] or f"{environment['cpu_count']} CPU cores",
@@ -279,10 +289,12 @@ def build(name: str, seed: int, out: Path, device: str, tokens: int | None, star
     """Train, measure and write a model folder, whole or not at all; returns its card."""
     size = replace(SIZES[name], tokens=tokens) if tokens else SIZES[name]
     made_by = environment()
+    begun_at = json.loads((start / "state.json").read_text()) if start else None
     model, tokenizer, state = train(size, seed, device, Path("artifacts") / "foundry" / name, start)
     card = {
         "model": name,
         "command": f"python -m lab.foundry model={name} seed={seed} tokens={size.tokens}",
+        "continued_from": begun_at,
         "size": asdict(size),
         "parameters": sum(parameter.numel() for parameter in model.parameters()),
         **asdict(state),
