@@ -15,7 +15,7 @@ import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException, InstantiationException
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf.errors import InterpolationKeyError, OmegaConfBaseException
 
 from lab.records import LabError
 from lab.report import show
@@ -27,22 +27,42 @@ finished: list[Path] = []
 reference = "rag"
 
 
+DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
+# Mistakes that a person can mend: told in one line, without a traceback.
+TOLD = (LabError, HydraException, OmegaConfBaseException, OSError)
+
+
+class Stopped(BaseException):
+    """Carries an error past hydra, which would add a line of its own and then go on with the next route."""
+
+    def __init__(self, error: Exception) -> None:
+        self.error = error
+
+
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")
 def main(config: DictConfig) -> None:
     """One route sits the exam; in a multirun hydra calls this once a route."""
+    try:
+        _run(config)
+    except TOLD as error:
+        raise Stopped(error) from error
+
+
+def _run(config: DictConfig) -> None:
     global reference
     from lab.run import Experiment, run  # Late: `--help` and `--cfg job` need no torch.
 
     quiet_libraries()
     settings = HydraConfig.get()
+    choices = settings.runtime.choices
     reference = config.reference
     parts = {name: build(config[name], name) for name in ("pipeline", "model", "corpus", "exam", "general")}
     finished.append(
         run(
             Experiment(
-                name=settings.runtime.choices["pipeline"],
-                adaptation=settings.runtime.choices["adapt@pipeline.adaptation"],
-                context=settings.runtime.choices["context@pipeline.context"],
+                name=choices["pipeline"],
+                adaptation=choices["adapt@pipeline.adaptation"],
+                context=choices["context@pipeline.context"],
                 seed=config.seed,
                 device=config.device,
                 artifacts=Path(config.artifacts),
@@ -57,7 +77,14 @@ def main(config: DictConfig) -> None:
 
 def build(config: DictConfig, name: str) -> Any:
     """Make an object of a configuration; only the lab's own classes may be named in it."""
-    for target in _targets(OmegaConf.to_container(config, resolve=True)):
+    try:
+        container = OmegaConf.to_container(config, resolve=True)
+    except InterpolationKeyError:
+        raise LabError(
+            f"{name}={HydraConfig.get().runtime.choices[name]} belongs to the embedded corpus; "
+            f"with your own give {name}=jsonl {name}.path=FILE"
+        ) from None
+    for target in _targets(container):
         if not str(target).startswith("lab."):
             raise LabError(f"{name}: _target_={target} is not part of the lab; name a class below `lab.`")
     return hydra.utils.instantiate(config)
@@ -74,6 +101,12 @@ def _one_line(error: BaseException) -> str:
     """What a person needs of an error: hydra and omegaconf add where in their own code it happened."""
     if isinstance(error, LabError):
         return str(error)
+    if isinstance(error, OSError) and error.errno in DISK:
+        where = error.filename or "the run folder"
+        return (
+            f"{error.strerror}: {where}; free some space, or name other folders with "
+            "artifacts=DIR hydra.run.dir=DIR hydra.sweep.dir=DIR"
+        )
     if isinstance(error, InstantiationException) and isinstance(error.__cause__, LabError | TypeError):
         return str(error.__cause__)
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
@@ -89,31 +122,23 @@ def command_line() -> int:
     finished.clear()
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Errors come here instead of being printed with hydra's traceback.
     try:
-        main()
+        try:
+            main()
+        except Stopped as stopped:
+            raise stopped.error from None
         if finished:
             runs = [Path(os.path.relpath(folder)) for folder in finished]
             show(runs, reference, csv=(runs[0].parent if len(runs) > 1 else runs[0]) / "comparison.csv")
-    except (LabError, HydraException, OmegaConfBaseException) as error:
-        if verbose:
+    except TOLD as error:
+        # Some of hydra's own errors are OSErrors too, without a number.
+        if verbose or (isinstance(error, OSError) and error.errno not in (*DISK, None)):
             raise
         print(f"lab: {_one_line(error)}", file=sys.stderr)
-        return 2
-    except OSError as error:
-        if verbose or error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM):
-            raise
-        print(
-            f"lab: {error.strerror}: {error.filename or 'the run folder'}; "
-            "free some space, or name other folders with artifacts=DIR hydra.run.dir=DIR hydra.sweep.dir=DIR",
-            file=sys.stderr,
-        )
         return 2
     except KeyboardInterrupt:
         if verbose:
             raise
-        print(
-            "lab: interrupted; prepared artifacts are kept and will be reused, unfinished runs are ignored",
-            file=sys.stderr,
-        )
+        print("lab: interrupted; prepared artifacts are kept and reused, unfinished runs are ignored", file=sys.stderr)
         return 130
     return 0
 
