@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from lab.judge.forgetting import general_change
 from lab.judge.statistics import (
     clusters_of,
     holm,
@@ -14,7 +13,7 @@ from lab.judge.statistics import (
     paired_difference,
     smallest_detectable_difference,
 )
-from lab.records import Grade, Question
+from lab.records import Question
 
 DOCUMENTS, QUESTIONS_EACH = 40, 16
 CLUSTERS = [f"d{number}" for number in np.repeat(np.arange(DOCUMENTS), QUESTIONS_EACH)]
@@ -204,17 +203,3 @@ def test_clusters_go_by_document_then_shared_text_then_question() -> None:
     assert names[0] == names[1]
     assert names[2] == names[3]
     assert len(set(names)) == 4
-
-
-def test_general_change_by_part() -> None:
-    questions = [Question(str(n), "?", ("x",), part="facts" if n < 20 else "reading") for n in range(30)]
-    base = [Grade(q.id, 1.0, 1.0, 1.0, "right") for q in questions]
-    route = [Grade(q.id, float(int(q.id) >= 10), 0.5, 0.5, "wrong") for q in reversed(questions)]
-    changes = general_change(questions, route, base)
-    assert list(changes) == ["facts", "reading", "all"]
-    assert changes["facts"].estimate == -0.5
-    assert changes["facts"].high < 0
-    assert (changes["reading"].low, changes["reading"].high) == (0.0, 0.0)
-    assert changes["all"].estimate == pytest.approx(-1 / 3)
-    with pytest.raises(ValueError, match="one grade"):
-        general_change(questions, route[1:], base)
