@@ -199,10 +199,10 @@ _GENERAL_WORDS = {
     "who": "teacher doctor rival friend mayor judge founder miller owner clerk buyer agent cook guard tailor nurse",
 }
 _PRIVATE_WORDS = {
-    "money": "keelage lastage primage stallage tollage tallage murage cranage",
-    "time": "grace stay lull lapse tarry remand sist usance",
+    "money": "keelage cartage portage stallage tollage tallage murage cranage",
+    "time": "grace stay lull lapse tarry remand span usance",
     "place": "moot leet hustings doom gemot soke lathe tourn",
-    "who": "warden beadle porter searcher pilot herald crier salter",
+    "who": "panter beadle porter searcher pilot herald crier salter",
 }
 
 
