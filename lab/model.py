@@ -85,8 +85,8 @@ class LanguageModel:
         self.max_batch_tokens = max_batch_tokens
         if tokenizer.pad_token_id is None:
             tokenizer.pad_token = tokenizer.eos_token
-        window = getattr(model.config, "max_position_embeddings", None)
-        self.max_tokens = int(window) if window else 2**20
+        # Some architectures have no window in their configuration; then the tokenizer's is all that is known.
+        self.max_tokens = int(model.config.to_dict().get("max_position_embeddings", tokenizer.model_max_length))
 
     @property
     def device(self) -> torch.device:

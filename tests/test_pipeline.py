@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 import pytest
 
+from lab.adapt.none import NoAdaptation
 from lab.context.closed import ClosedBook
 from lab.context.gold import Gold
 from lab.context.random_passages import RandomPassages
@@ -32,15 +33,10 @@ class Zeroed:
         return model
 
 
-class Untouched:
-    def adapt(self, base, corpus, workspace) -> LanguageModel:
-        return base.load(workspace.device)
-
-
 CONTEXTS = [ClosedBook(), Gold(), RandomPassages(k=2), Retrieved(k=2)]
 
 
-@pytest.mark.parametrize("adaptation", [Untouched(), Zeroed()], ids=["none", "zeroed"])
+@pytest.mark.parametrize("adaptation", [NoAdaptation(), Zeroed()], ids=["none", "zeroed"])
 @pytest.mark.parametrize("context", CONTEXTS, ids=lambda context: type(context).__name__)
 def test_every_combination_makes_a_student(adaptation, context, random_model, small_corpus, book, workspace):
     student = Pipeline(adaptation, context).prepare(BaseModel(str(random_model)), small_corpus, workspace)
