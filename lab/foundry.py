@@ -58,7 +58,7 @@ class Size:
 
 
 SIZES = {
-    "tiny": Size(128, 4, 4, 512, 2304, 150, 20_000_000, rows=4),
+    "tiny": Size(128, 4, 4, 512, 2304, 150, 24_000_000, rows=4),
     "small": Size(512, 8, 8, 1536, 4096, 20_000, 2_000_000_000, rows=128),
     "medium": Size(768, 16, 12, 2304, 4096, 50_000, 5_000_000_000, rows=128),
 }
@@ -156,6 +156,8 @@ def train(
         tokenizer = train_tokenizer(world, size.vocabulary, seed)
         model, state = new_model(size, tokenizer), State()
     torch.nn.Module.to(model, device)  # Its own `to` is wrapped in a way that type checkers cannot read.
+    if device == "cuda" or shutil.which("g++"):  # A quarter more tokens a second on two cores, for a minute at first.
+        model.model.compile(dynamic=False)
     random = seeded("train", seed, state.tokens) if start else seeded("train", seed)
     school = School(tokenizer, world, random)
     probe = School(tokenizer, world, seeded("probe", seed))
@@ -195,8 +197,9 @@ def train(
         state.seconds = time.perf_counter() - begun
         recent = loss.item() if state.steps == first_step + 1 else 0.97 * recent + 0.03 * loss.item()
         if state.steps % PROBE_EVERY == 0:
-            with torch.inference_mode():
-                asked = next(batches(exercises(LEVELS[state.level]), 8, size.row_tokens, tokenizer.pad_token_id))
+            with torch.no_grad():
+                of_level = exercises(LEVELS[state.level])
+                asked = next(batches(of_level, size.rows, size.row_tokens, tokenizer.pad_token_id))
                 right = answer_scores(model, asked.to(device))[1].float().mean().item()
             speed = state.tokens / state.seconds
             print(
