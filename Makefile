@@ -11,8 +11,8 @@ help: ## list the targets
 
 setup: $(READY) ## make .venv and install everything into it (done by the other targets too)
 
-exam: $(READY) ## the embedded exam: closed book, random passages, RAG, gold passage; prints the table
-	$(BIN)/python -m lab experiment=exam
+exam: $(READY) ## the embedded exam: RAG, LoRA, continued pretraining and their controls; seeds=3 for three trainings
+	$(BIN)/python -m lab experiment=exam seed=$(shell seq -s, 0 $$(($(or $(seeds),1) - 1)))
 
 smoke: $(READY) ## the same at its smallest, in under a minute; its figures say nothing
 	$(BIN)/python -m lab experiment=smoke

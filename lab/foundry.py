@@ -27,9 +27,9 @@ from torch.nn import functional
 from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
 
 from lab.context.closed import ClosedBook
-from lab.curriculum import LEVELS, School, train_tokenizer
+from lab.curriculum import School, train_tokenizer
 from lab.judge.grading import grade
-from lab.model import EMBEDDED, LanguageModel
+from lab.model import EMBEDDED, BaseModel, LanguageModel
 from lab.muon import Muon
 from lab.packing import Batch, Piece, batches
 from lab.records import Grade, LabError
@@ -37,8 +37,8 @@ from lab.runtime import choose_device, environment, quiet_libraries
 from lab.store import digest
 from lab.student import Student
 from lab.worlds.general import GeneralWorld, reading_exam
+from lab.worlds.lessons import LEVELS
 from lab.worlds.names import seeded
-from lab.worlds.reading import Level
 from lab.worlds.statutes import StatuteBook
 
 
@@ -58,15 +58,14 @@ class Size:
 
 
 SIZES = {
-    "tiny": Size(128, 4, 4, 512, 2304, 150, 24_000_000, rows=4),
+    "tiny": Size(128, 4, 4, 512, 2304, 150, 26_000_000, rows=4),
     "small": Size(512, 8, 8, 1536, 4096, 20_000, 2_000_000_000, rows=128),
     "medium": Size(768, 16, 12, 2304, 4096, 50_000, 5_000_000_000, rows=128),
 }
 
-PASSED = 0.9  # Share of a probe's answer tokens that ends a level.
+PASSED = 0.9  # Share of a probe's answers that ends a level.
 LEVEL_SHARE = 0.2  # The most of all tokens that a level takes, the last one excepted.
-GENERAL_SHARE = (0.1, 0.2, 0.3, 0.3)  # Of the pieces at each level; the rest are reading exercises.
-DECAY_SHARE = 0.3  # The last part of the tokens, over which the learning rates fall to zero.
+DECAY_SHARE = 0.4  # The last part of the tokens, over which the learning rates fall to zero.
 WARM_UP_STEPS = 50
 PROBE_EVERY = 100
 KEEP_EVERY = 2000
@@ -81,6 +80,14 @@ def answer_scores(model: Qwen3ForCausalLM, batch: Batch) -> tuple[torch.Tensor, 
     logits = model.lm_head(hidden[chosen]).float()
     wanted = batch.labels[chosen]
     return functional.cross_entropy(logits, wanted, reduction="none"), logits.argmax(-1) == wanted
+
+
+def first_right(model: Qwen3ForCausalLM, batch: Batch) -> float:
+    """Share of answers whose first token is right: what follows is mere copying."""
+    labelled = batch.labels != -100
+    first = labelled.clone()
+    first[:, 1:] &= ~labelled[:, :-1]
+    return answer_scores(model, batch)[1][first[labelled]].float().mean().item()
 
 
 def new_model(size: Size, tokenizer: PreTrainedTokenizerFast) -> Qwen3ForCausalLM:
@@ -167,14 +174,11 @@ def train(
 
     def pieces() -> Iterator[Piece]:
         while True:
-            if random.random() >= GENERAL_SHARE[state.level]:
-                yield school.reading(LEVELS[state.level])
-            else:
-                yield school.closed_book() if random.random() < 0.6 else school.paragraph()
+            yield school.lesson(state.level)
 
-    def exercises(of: Level) -> Iterator[Piece]:
+    def exercises(level: int) -> Iterator[Piece]:
         while True:
-            yield probe.reading(of, "probe")
+            yield probe.recall(level)
 
     stream = batches(pieces(), size.rows, size.row_tokens, tokenizer.pad_token_id)
     while state.tokens < size.tokens:
@@ -198,9 +202,9 @@ def train(
         recent = loss.item() if state.steps == first_step + 1 else 0.97 * recent + 0.03 * loss.item()
         if state.steps % PROBE_EVERY == 0:
             with torch.no_grad():
-                of_level = exercises(LEVELS[state.level])
+                of_level = exercises(state.level)
                 asked = next(batches(of_level, size.rows, size.row_tokens, tokenizer.pad_token_id))
-                right = answer_scores(model, asked.to(device))[1].float().mean().item()
+                right = first_right(model, asked.to(device))
             speed = state.tokens / state.seconds
             print(
                 f"{state.tokens / 1e6:7.2f} of {size.tokens / 1e6:.0f} M tokens, {speed:,.0f} tokens/s, "
@@ -229,7 +233,7 @@ def floors(model: LanguageModel, subjects: int) -> dict[str, float]:
     student = Student(model, ClosedBook())
     grades: dict[str, list[Grade]] = defaultdict(list)
     for suite, asked in (("general", closed_book), ("reading", reading), ("private", private)):
-        for one, answer in zip(asked, student.answer(asked), strict=True):
+        for one, answer in zip(asked, student.answer(student.read(asked)), strict=True):
             grades[suite if suite != "reading" else one.part].append(grade(one, answer.text))
     scores = {part: sum(g.exact_match for g in given) / len(given) for part, given in grades.items()}
     answerable = grades["reading"] + grades["distractors"]
@@ -270,8 +274,8 @@ def write_card(folder: Path, card: dict[str, Any]) -> None:
     (folder / "card.json").write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
     environment, earlier = card["environment"], card["continued_from"]
     history = (
-        f"Trained in two sittings, the second from a checkpoint at {earlier['tokens']:,} tokens: training in one go "
-        "gives another model."
+        f"Trained in several sittings, the last from a checkpoint at {earlier['tokens']:,} tokens; where the levels "
+        "changed in between, LOG.md says so. Training in one go gives another model."
         if earlier
         else "Trained in one go."
     )
@@ -294,6 +298,10 @@ def build(name: str, seed: int, out: Path, device: str, tokens: int | None, star
     made_by = environment()
     begun_at = json.loads((start / "state.json").read_text()) if start else None
     model, tokenizer, state = train(size, seed, device, Path("artifacts") / "foundry" / name, start)
+    building = out.with_name(f".{out.name}.building")
+    # One dtype on disk whatever it was trained in: float32 is what two CPU cores are fastest in.
+    model.float().save_pretrained(building)
+    tokenizer.save_pretrained(building)
     card = {
         "model": name,
         "command": f"python -m lab.foundry model={name} seed={seed} tokens={size.tokens}",
@@ -304,12 +312,9 @@ def build(name: str, seed: int, out: Path, device: str, tokens: int | None, star
         "tokens_per_second": round(state.tokens / state.seconds),
         "environment": made_by,
         "general_world": digest({s: [asdict(f) for f in fs] for s, fs in GeneralWorld(size.subjects).facts.items()}),
-        "floors": floors(LanguageModel(model, tokenizer), size.subjects),
+        # As it will be loaded: the one in memory is compiled for the batches of its training.
+        "floors": floors(BaseModel(str(building)).load(device), size.subjects),
     }
-    building = out.with_name(f".{out.name}.building")
-    # One dtype on disk whatever it was trained in: float32 is what two CPU cores are fastest in.
-    model.float().save_pretrained(building)
-    tokenizer.save_pretrained(building)
     write_card(building, card)
     shutil.rmtree(out, ignore_errors=True)
     building.rename(out)

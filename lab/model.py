@@ -70,17 +70,19 @@ class BaseModel:
         if not tokenizer("text")["input_ids"]:  # transformers makes an empty one where the folder has none
             raise LabError(f"model.path={location}: no tokenizer there; save it beside the weights")
         model.to(device)
-        return LanguageModel(model, tokenizer)
+        return LanguageModel(model, tokenizer, self.digest)
 
 
 class LanguageModel:
     """A causal model with its tokenizer, in evaluation mode.
 
-    max_batch_tokens: padded tokens in one batch, which bounds memory.
+    digest: of all that its answers depend on beside the prompt: weights, tokenizer, adapters. max_batch_tokens: padded
+    tokens in one batch, which bounds memory.
     """
 
-    def __init__(self, model: Any, tokenizer: Any, max_batch_tokens: int = 8192) -> None:
+    def __init__(self, model: Any, tokenizer: Any, digest: str, max_batch_tokens: int = 8192) -> None:
         self.model = model.eval()
+        self.digest = digest
         self.tokenizer = tokenizer
         self.max_batch_tokens = max_batch_tokens
         if tokenizer.pad_token_id is None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
+from typing import Any
 
 import torch
+
+from lab.records import TrainingText
 
 
 @dataclass
@@ -38,23 +41,47 @@ class Batch:
         return Batch(ids, positions, labels, mask, self.tokens)
 
 
-def batches(pieces: Iterator[Piece], rows: int, row_tokens: int, pad: int) -> Iterator[Batch]:
-    """Batches without end. The longest waiting piece that fits goes next: rows end nearly full, no piece is cut.
+def encode(tokenizer: Any, texts: Sequence[TrainingText]) -> list[Piece]:
+    """The texts as tokens, one piece each; running text and answers end with the end-of-text token.
+
+    Beginnings get the tokenizer's own start, as the prompts of the exam do.
+    """
+    begun = tokenizer([text.text for text in texts])["input_ids"]
+    pairs = [pair for text in texts for pair in text.pairs]
+    prompts, answers = (
+        tokenizer([pair[part] for pair in pairs], add_special_tokens=False)["input_ids"] if pairs else []
+        for part in (0, 1)
+    )
+    end = [tokenizer.eos_token_id]
+    branches = iter([(p + a + end, len(p)) for p, a in zip(prompts, answers, strict=True)])
+    return [
+        Piece(start, list(islice(branches, len(text.pairs)))) if text.pairs else Piece(start + end, [])
+        for text, start in zip(texts, begun, strict=True)
+    ]
+
+
+def rows(pieces: Iterable[Piece], row_tokens: int) -> Iterator[list[Piece]]:
+    """Rows of at most `row_tokens` tokens. The longest waiting piece that fits goes next: rows end nearly full.
 
     A piece longer than a row is passed over: waiting for ever, such pieces would take all the places.
     """
     fitting_a_row = (piece for piece in pieces if len(piece) <= row_tokens)
     waiting = list(islice(fitting_a_row, 8))
+    while waiting:
+        row, room = [], row_tokens
+        while fitting := [place for place, piece in enumerate(waiting) if len(piece) <= room]:
+            place = max(fitting, key=lambda place: len(waiting[place]))
+            row.append(waiting[place])
+            room -= len(waiting[place])
+            waiting[place : place + 1] = islice(fitting_a_row, 1)
+        yield row
 
-    def fill(room: int) -> Iterator[Piece]:
-        while fitting := [piece for piece in waiting if len(piece) <= room]:
-            piece = max(fitting, key=len)
-            waiting[waiting.index(piece)] = next(fitting_a_row)
-            room -= len(piece)
-            yield piece
 
-    while True:
-        yield pack([list(fill(row_tokens)) for _ in range(rows)], row_tokens, pad)
+def batches(pieces: Iterator[Piece], rows_per_batch: int, row_tokens: int, pad: int) -> Iterator[Batch]:
+    """Batches of packed rows, without end where the pieces have none."""
+    packed = rows(pieces, row_tokens)
+    while batch := list(islice(packed, rows_per_batch)):
+        yield pack(batch, row_tokens, pad)
 
 
 def pack(packed: list[list[Piece]], row_tokens: int, pad: int) -> Batch:

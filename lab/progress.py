@@ -42,11 +42,22 @@ class Progress:
         self._bars.stop()
 
     @contextmanager
-    def step(self, what: str, total: int | None = None) -> Iterator[Callable[[int], None]]:
-        """One step of `total` units; yields what to call with the number of units just done."""
+    def step(self, what: str, total: int | None = None) -> Iterator[Callable[..., None]]:
+        """One step of `total` units; yields what to call with the number of units just done.
+
+        A note given beside it stands after the step's name on a terminal, and is a line of its own elsewhere.
+        """
         start = time.perf_counter()
         task = self._bars.add_task(f"{self._name}: {what}", total=total)
-        yield lambda done: self._bars.advance(task, done)
+
+        def advance(done: int, note: str = "") -> None:
+            self._bars.advance(task, done)
+            if note:
+                self._bars.update(task, description=f"{self._name}: {what} ({note})")
+                if not self._live:
+                    log.info("%s: %s, %s", self._name, what, note)
+
+        yield advance
         self._bars.update(task, total=total or 1, completed=total or 1)
         if not self._live:
             log.info("%s: %s, %.1f s", self._name, what, time.perf_counter() - start)

@@ -67,6 +67,24 @@ class Question:
 
 
 @dataclass(frozen=True)
+class TrainingText:
+    """What weights may be trained on: running text, or a beginning with questions on it.
+
+    text: without pairs it carries loss throughout. With pairs it is a beginning without loss, which every
+    (prompt, answer) sees beside itself and nothing else; only the answers carry loss. source: what it was made of.
+    """
+
+    source: str
+    text: str
+    pairs: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def plain(self) -> str:
+        """All of it as one text, to be searched."""
+        return self.text + "".join(f"{prompt}{answer}\n" for prompt, answer in self.pairs)
+
+
+@dataclass(frozen=True)
 class Answer:
     """What a student handed in for one question, with what it took.
 

@@ -13,18 +13,21 @@ from typing import Any, Protocol
 import torch
 
 from lab.corpus.corpus import Corpus
+from lab.exam.leaks import LeakGuard
 from lab.exam.suite import GeneralSuite
 from lab.judge.grading import grade
 from lab.ledger import Ledger
 from lab.model import BaseModel
 from lab.pipeline import Pipeline
 from lab.progress import Progress
-from lab.records import Answer, LabError, Question, write_jsonl
+from lab.records import Answer, LabError, Question, read_jsonl, write_jsonl
 from lab.report import load, metrics
-from lab.runtime import choose_device, environment, seed_everything
-from lab.store import Store, digest
+from lab.runtime import choose_device, environment, seed_everything, versions
+from lab.store import JSON, Store, digest
 from lab.student import Student
 from lab.workspace import Workspace
+
+ANSWER_FORM = 1  # To be raised when answers are made in another way: kept ones are then made again.
 
 
 class Loads(Protocol):
@@ -67,8 +70,8 @@ def run(experiment: Experiment) -> Path:
     """Carry out one experiment and return its folder. The manifest is written first as unfinished and last as whole."""
     seed_everything(experiment.seed)
     ledger = Ledger()
-    workspace = Workspace(Store(experiment.artifacts), ledger, experiment.seed, choose_device(experiment.device))
-    corpus: Corpus = experiment.corpus.load()
+    with ledger.phase("ingest"):
+        corpus: Corpus = experiment.corpus.load()
     exam: list[Question] = _limited(experiment.exam.load(), experiment.limit)
     general: GeneralSuite = experiment.general.load()
     general_questions = _limited(general.questions, experiment.limit)
@@ -91,12 +94,22 @@ def run(experiment: Experiment) -> Path:
     }
     _write_json(experiment.folder / "manifest.json", manifest)
 
+    guard = LeakGuard([*exam, *general_questions])
+    guard.check((document.id, document.text) for document in corpus.documents)  # An index must not hold it either.
     with Progress(experiment.name) as progress:
+        workspace = Workspace(
+            Store(experiment.artifacts),
+            ledger,
+            experiment.seed,
+            choose_device(experiment.device),
+            refuse_leaks=guard.check,
+            progress=progress,
+        )
         with progress.step("preparing"):
             student = experiment.pipeline.prepare(experiment.model, corpus, workspace)
         student.warm_up(exam[0])
-        exam_answers = _sit(student, exam, ledger, "answering", progress)
-        general_answers = _sit(student, general_questions, ledger, "general", progress)
+        exam_answers = _sit(student, exam, workspace, "answering")
+        general_answers = _sit(student, general_questions, workspace, "general")
         with progress.step("bits per byte"), ledger.phase("general") as entry:
             measured = student.model.bits_per_byte(general.texts)
             entry.tokens = sum(map(len, student.model.encode(general.texts)))
@@ -123,6 +136,8 @@ def run(experiment: Experiment) -> Path:
             for number, (bits, size) in enumerate(measured, 1)
         ),
     )
+    losses = [row for entry in ledger.rows() for row in entry.detail.pop("losses", ())]
+    write_jsonl(experiment.folder / "training.jsonl", losses)
     ledger.write(experiment.folder / "costs.jsonl")
     _write_json(experiment.folder / "manifest.json", {**manifest, "finished": True})
     _write_json(experiment.folder / "metrics.json", metrics(load(experiment.folder)))
@@ -142,11 +157,37 @@ def _limited(questions: Sequence[Question], limit: int | None) -> list[Question]
     return kept
 
 
-def _sit(student: Student, questions: list[Question], ledger: Ledger, phase: str, progress: Progress) -> list[Answer]:
-    with progress.step(phase, len(questions)) as advance, ledger.phase(phase) as entry:
-        answers = student.answer(questions, advance)
-        entry.tokens = sum(answer.prompt_tokens + answer.answer_tokens for answer in answers)
-    return answers
+def _sit(student: Student, questions: list[Question], workspace: Workspace, phase: str) -> list[Answer]:
+    """The answers, made now or kept from before.
+
+    Kept ones are of the very same weights, prompts, reference answers and versions, and keep the seconds they took.
+    """
+    with workspace.progress.step(phase, len(questions)) as advance, workspace.ledger.phase(phase) as entry:
+        sheet = student.read(questions)
+        key: dict[str, JSON] = {
+            "model": student.model.digest,
+            "prompts": digest(list(sheet.prompts)),
+            "questions": digest([[question.id, question.answers[0]] for question in questions]),
+            "passages": digest([[(found.passage.id, found.score) for found in some] for some in sheet.passages]),
+            "form": ANSWER_FORM,
+            "max_new_tokens": student.max_new_tokens,
+            "dtype": str(student.model.model.dtype),
+            "device": workspace.device,
+            "versions": {name: versions()[name] for name in ("torch", "transformers")},
+        }
+
+        def build(folder: Path) -> dict[str, JSON]:
+            answers = student.answer(sheet, advance)
+            write_jsonl(folder / "answers.jsonl", answers)
+            return {"tokens": sum(answer.prompt_tokens + answer.answer_tokens for answer in answers)}
+
+        artifact = workspace.store.artifact("answers", key, build)
+        if artifact.reused:
+            workspace.ledger.add_reused(phase, artifact.cost)
+        else:
+            entry.tokens = artifact.cost["tokens"]
+        rows = list(read_jsonl(artifact.path / "answers.jsonl"))
+    return [Answer(**{**row, "passages": tuple(map(tuple, row["passages"]))}) for row in rows]
 
 
 def _release() -> None:

@@ -13,6 +13,16 @@ from lab.model import LanguageModel
 from lab.records import Answer, Question, ScoredPassage
 
 
+@dataclass(frozen=True)
+class Sheet:
+    """Questions with all that lies on the desk beside them. seconds: what finding the passages took, in all."""
+
+    questions: Sequence[Question]
+    passages: Sequence[Sequence[ScoredPassage]]
+    prompts: Sequence[str]
+    seconds: float
+
+
 @dataclass
 class Student:
     """max_new_tokens: the longest answer it may give, in tokens of its own tokenizer."""
@@ -25,22 +35,25 @@ class Student:
         """Load what is loaded at first use, so that it is not billed to the first question."""
         self.reader.passages([question])
 
-    def answer(
-        self, questions: Sequence[Question], progress: Callable[[int], None] = lambda done: None
-    ) -> list[Answer]:
+    def read(self, questions: Sequence[Question]) -> Sheet:
+        """Find the passages and write the prompts."""
+        start = time.perf_counter()
+        found = self.reader.passages(questions)
+        seconds = time.perf_counter() - start
+        prompts = [_prompt(question, passages) for question, passages in zip(questions, found, strict=True)]
+        return Sheet(questions, found, prompts, seconds)
+
+    def answer(self, sheet: Sheet, progress: Callable[[int], None] = lambda done: None) -> list[Answer]:
         """One answer a question, in order.
 
         Seconds are of the batch, shared equally among its questions: retrieval apart, scoring the reference answer
         (which no user would wait for) not counted.
         """
         start = time.perf_counter()
-        found = self.reader.passages(questions)
-        retrieval_seconds = (time.perf_counter() - start) / max(1, len(questions))
-        prompts = [_prompt(question, passages) for question, passages in zip(questions, found, strict=True)]
-        start = time.perf_counter()
-        generations = self.model.generate(prompts, self.max_new_tokens, progress)
-        seconds = (time.perf_counter() - start) / max(1, len(questions))
-        references = self.model.log_probabilities(prompts, [f" {question.answers[0]}" for question in questions])
+        generations = self.model.generate(sheet.prompts, self.max_new_tokens, progress)
+        seconds = (time.perf_counter() - start) / max(1, len(sheet.questions))
+        references = [f" {question.answers[0]}" for question in sheet.questions]
+        log_probabilities = self.model.log_probabilities(sheet.prompts, references)
         return [
             Answer(
                 question_id=question.id,
@@ -50,11 +63,11 @@ class Student:
                 prompt_tokens=made.prompt_tokens,
                 answer_tokens=made.answer_tokens,
                 seconds=seconds,
-                retrieval_seconds=retrieval_seconds,
+                retrieval_seconds=sheet.seconds / len(sheet.questions),
                 log_probability=reference,
             )
             for question, passages, text, made, reference in zip(
-                questions, found, prompts, generations, references, strict=True
+                sheet.questions, sheet.passages, sheet.prompts, generations, log_probabilities, strict=True
             )
         ]
 

@@ -65,8 +65,12 @@ def choices(group: str) -> list[str]:
     return sorted(path.stem for path in (ROOT / "conf" / group).glob("*.yaml"))
 
 
-NEEDED = {"corpus": {"folder": "corpus.path=x"}, "exam": {"jsonl": "exam.path=x"}}
-CASES = [(group, c) for group in ("pipeline", "model", "corpus", "exam", "general") for c in choices(group)]
+NEEDED = {
+    "corpus": {"folder": "corpus.path=x"},
+    "exam": {"jsonl": "exam.path=x"},
+    "replay": {"folder": "replay.path=x"},
+}
+CASES = [(group, c) for group in ("pipeline", "model", "corpus", "exam", "general", "replay") for c in choices(group)]
 
 
 @pytest.mark.parametrize(("group", "choice"), CASES)
@@ -88,5 +92,5 @@ def test_every_point_of_the_axes_builds_by_override(axis):
 def test_every_experiment_composes(experiment):
     with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
         config = compose("config", overrides=[f"experiment={experiment}"], return_hydra_config=True)
-    for pipeline in config.hydra.sweeper.params.pipeline.split(","):
+    for pipeline in ((config.hydra.sweeper.params or {}).get("pipeline") or "rag").split(","):
         assert pipeline in choices("pipeline")

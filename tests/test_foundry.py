@@ -8,13 +8,14 @@ from itertools import islice
 import pytest
 import torch
 
-from lab.curriculum import LEVELS, School, train_tokenizer
+from lab.curriculum import School, train_tokenizer
 from lab.exam.prompts import ask, prefix
 from lab.foundry import SIZES, answer_scores, main, new_model
 from lab.model import BaseModel
 from lab.muon import Muon, orthogonalised
-from lab.packing import batches, pack
+from lab.packing import batches, encode, pack
 from lab.worlds.general import GeneralWorld
+from lab.worlds.lessons import paragraph
 from lab.worlds.names import name, seeded
 
 
@@ -31,7 +32,7 @@ def school(tokenizer) -> School:
 def test_a_packed_branch_scores_as_alone_after_its_prefix(tokenizer, school):
     torch.manual_seed(0)
     model = new_model(SIZES["tiny"], tokenizer).eval()
-    reading, text = school.reading(LEVELS[-1]), school.paragraph()
+    reading, text = school.reading(-1), encode(tokenizer, [paragraph(school.world, school.random)])[0]
     with torch.no_grad():
         batch = pack([[reading, text]], row_tokens=len(reading) + len(text) + 7, pad=1)
         assert batch.tokens == len(reading) + len(text)
@@ -48,14 +49,14 @@ def test_a_packed_branch_scores_as_alone_after_its_prefix(tokenizer, school):
 
 
 def test_only_answers_carry_loss(tokenizer, school):
-    reading = school.reading(LEVELS[-1])
+    reading = school.reading(-1)
     batch = pack([[reading]], row_tokens=len(reading), pad=1)
     wanted = [token for tokens, prompt in reading.branches for token in tokens[prompt:]]
     assert batch.labels[batch.labels != -100].tolist() == wanted
 
 
 def test_training_prompts_are_the_exam_s_own(tokenizer, school):
-    reading = school.reading(LEVELS[-1])
+    reading = school.reading(-1)
     text = tokenizer.decode(reading.prefix + reading.branches[0][0])
     assert text.startswith(prefix([]))
     assert ask("").split("\n")[1] in text
@@ -70,15 +71,17 @@ def test_numbers_and_unseen_names_are_spelt_in_few_pieces(tokenizer):
     assert sum(lengths) / len(lengths) < 3
 
 
-def test_batches_lose_no_piece_and_fill_their_rows(school):
+def test_batches_lose_no_piece_and_fill_their_rows(tokenizer, school):
     made = []
 
     def pieces():
         while True:
-            made.append(school.reading(LEVELS[-1]) if len(made) % 2 else school.paragraph())
+            made.append(
+                school.reading(-1) if len(made) % 2 else encode(tokenizer, [paragraph(school.world, school.random)])[0]
+            )
             yield made[-1]
 
-    taken = list(islice(batches(pieces(), rows=2, row_tokens=600, pad=1), 20))
+    taken = list(islice(batches(pieces(), rows_per_batch=2, row_tokens=600, pad=1), 20))
     in_order, row = [0], 0
     for piece in made:  # what a packer that never looks ahead would do with the same pieces
         row = row + len(piece) if row + len(piece) <= 600 else len(piece)

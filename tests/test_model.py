@@ -27,7 +27,7 @@ def test_batched_answers_are_those_of_single_prompts(model):
 
 
 def test_small_batches_change_nothing_but_memory(model):
-    small = LanguageModel(model.model, model.tokenizer, max_batch_tokens=1)
+    small = LanguageModel(model.model, model.tokenizer, model.digest, max_batch_tokens=1)
     assert small.generate(PROMPTS, 4) == model.generate(PROMPTS, 4)
     scores = [m.log_probabilities(PROMPTS, [" 45 crowns", " unknown", " it"]) for m in (small, model)]
     assert scores[0] == pytest.approx(scores[1], abs=1e-4)

@@ -41,7 +41,7 @@ CONTEXTS = [ClosedBook(), Gold(), RandomPassages(k=2), Retrieved(k=2)]
 def test_every_combination_makes_a_student(adaptation, context, random_model, small_corpus, book, workspace):
     student = Pipeline(adaptation, context).prepare(BaseModel(str(random_model)), small_corpus, workspace)
     asked = book.exam()[:5]
-    answers = student.answer(asked)
+    answers = student.answer(student.read(asked))
     assert [answer.question_id for answer in answers] == [question.id for question in asked]
     for answer in answers:
         assert answer.prompt_tokens > 0
@@ -77,7 +77,8 @@ def test_a_perfect_student_scores_exactly_one(book, small_corpus, workspace):
     exam = book.exam()
     model = ScriptedModel({question.question: question.answers[0] for question in exam})
     student = Student(model, Gold().prepare(small_corpus, workspace))
-    grades = [grade(question, answer.text) for question, answer in zip(exam, student.answer(exam), strict=True)]
+    answers = student.answer(student.read(exam))
+    grades = [grade(question, answer.text) for question, answer in zip(exam, answers, strict=True)]
     assert {g.exact_match for g in grades} == {1.0}
     assert {g.outcome for g in grades} <= {"right", "unknown_right"}
 
@@ -85,7 +86,8 @@ def test_a_perfect_student_scores_exactly_one(book, small_corpus, workspace):
 def test_the_reference_answer_never_reaches_a_prompt_without_a_passage(book, small_corpus, workspace):
     exam = [question for question in book.exam() if question.part == "recall"]
     model = ScriptedModel(dict.fromkeys((question.question for question in exam), ""))
-    Student(model, ClosedBook()).answer(exam)
+    student = Student(model, ClosedBook())
+    student.answer(student.read(exam))
     for question, shown in zip(exam, model.prompts, strict=True):
         assert shown == prompt(question.question, [])
         assert question.answers[0] not in shown
@@ -94,8 +96,10 @@ def test_the_reference_answer_never_reaches_a_prompt_without_a_passage(book, sma
 def test_what_belongs_to_the_question_stands_after_what_was_found(small_corpus, workspace):
     question = Question("q", "Who?", ("A",), passages=(small_corpus.passages[0].id,), given=("Given text.",))
     model = ScriptedModel({"Who?": "A"})
-    Student(model, Gold().prepare(small_corpus, workspace)).answer([question])
+    student = Student(model, Gold().prepare(small_corpus, workspace))
+    student.answer(student.read([question]))
     found, given = model.prompts[0].index(small_corpus.passages[0].text), model.prompts[0].index("- Given text.")
     assert found < given < model.prompts[0].index("Question: Who?")
-    Student(model, ClosedBook()).answer([replace(question, given=())])
+    bare = Student(model, ClosedBook())
+    bare.answer(bare.read([replace(question, given=())]))
     assert model.prompts[1] == prompt("Who?", [])

@@ -5,12 +5,15 @@ from __future__ import annotations
 import logging
 import os
 import stat
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from random import Random
 
 from lab.corpus.corpus import Corpus
 from lab.corpus.passages import headings, split
-from lab.records import Document, LabError
+from lab.exam.jsonl import load_questions
+from lab.records import Document, LabError, TrainingText
 
 log = logging.getLogger(__name__)
 
@@ -108,15 +111,45 @@ def _shown(path: Path) -> str:
 
 @dataclass(frozen=True)
 class FolderCorpus:
-    """A folder of documents as a corpus. max_characters: the longest passage."""
+    """A folder of documents as a corpus.
+
+    max_characters: the longest passage. reworded: a folder of the same documents in other words, to train on.
+    practice: a .jsonl file of questions to train on, in the exam's format; never exam questions.
+    """
 
     path: str
     max_characters: int = 1000
+    reworded: str | None = None
+    practice: str | None = None
 
     def load(self) -> Corpus:
         """Its documents, cut into passages; each file that was left out is named in the log with its reason."""
-        documents, left_out = load_documents(Path(self.path))
-        for name, reason in left_out:
-            log.warning("corpus.path=%s: left out %s: %s", self.path, name, reason)
-        passages = tuple(passage for document in documents for passage in split(document, self.max_characters))
-        return Corpus(name=Path(self.path).name, documents=documents, passages=passages)
+        documents = _documents(self.path)
+        return Corpus(
+            name=Path(self.path).name,
+            documents=documents,
+            passages=tuple(passage for document in documents for passage in split(document, self.max_characters)),
+            reworded=_documents(self.reworded) if self.reworded else (),
+            practice=tuple(load_questions(Path(self.practice))) if self.practice else (),
+        )
+
+
+@dataclass(frozen=True)
+class FolderReplay:
+    """A folder of general documents to replay. It should be like what the base was pretrained on."""
+
+    path: str
+
+    def texts(self, seed: int) -> Iterator[TrainingText]:
+        """The documents again and again, each time in another order."""
+        documents, random = _documents(self.path), Random(f"replay/{seed}")
+        while True:
+            for document in random.sample(documents, len(documents)):
+                yield TrainingText("text", document.text)
+
+
+def _documents(path: str) -> tuple[Document, ...]:
+    documents, left_out = load_documents(Path(path))
+    for name, reason in left_out:
+        log.warning("%s: left out %s: %s", path, name, reason)
+    return documents

@@ -1,12 +1,26 @@
-"""The report: run folders -> data frames, a table, sentences, plots. No torch, so a notebook opens a run at once.
+"""The report: run folders -> data frames, tables, sentences, pictures. No torch, so a notebook opens a run at once.
 
-`load(run_dir)`, `find_runs(paths)`, `compare(runs)`, `show(paths)`; frames' columns are in the docstrings of `Run` and
-`compare`.
+`load(run_dir)`, `gather(paths)`, `compare(runs)`, `forgetting(routes)`, `show(paths)`; frames' columns are in the
+docstrings of `Run`, `compare` and `forgetting`.
 """
 
-from lab.report.compare import compare
-from lab.report.load import Run, find_runs, gather, latest, load
+from lab.report.compare import compare, routes_of
+from lab.report.find import find_runs, gather, latest, newest_adapted
+from lab.report.forgetting import forgetting
+from lab.report.load import Run, load
 from lab.report.scores import metrics
 from lab.report.show import show
 
-__all__ = ["Run", "compare", "find_runs", "gather", "latest", "load", "metrics", "show"]
+__all__ = [
+    "Run",
+    "compare",
+    "find_runs",
+    "forgetting",
+    "gather",
+    "latest",
+    "load",
+    "metrics",
+    "newest_adapted",
+    "routes_of",
+    "show",
+]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from itertools import groupby
 from typing import Any
@@ -16,7 +17,12 @@ from lab.report.scores import Floats, Route, route_rows
 SCORE_COLUMNS = ["pipeline", "seed", "suite", "part", "practised", "metric", "n", "value", "low", "high"]
 DIFFERENCE_COLUMNS = ["reference", "difference", "difference_low", "difference_high", "p_holm"]
 COLUMNS = [*SCORE_COLUMNS, *DIFFERENCE_COLUMNS]
-FIRST = ("closed_book", "random", "rag", "gold")  # floor, control, reference, ceiling; then the others by name
+# Floor, control, reference, ceiling; then each adaptation closed-book, open-book and with gold; others go by name.
+FIRST = (
+    *("closed_book", "random", "rag", "gold"),
+    *("lora", "lora_rag", "lora_gold"),
+    *("cpt", "cpt_rag", "cpt_gold"),
+)
 COMPARED_SUITES = ("exam", "general")
 
 
@@ -31,9 +37,10 @@ def compare(runs: Sequence[Run], reference: str = "rag") -> pd.DataFrame:
       prompt_tokens_per_question, bytes_on_disk). part and practised ("yes", "no") are "all" where not split.
     - n: questions, texts or ledger rows. value, low, high: the mean and its 95 % interval; scores in 0..1, costs
       without interval. A pooled cost is the mean over seeds.
-    - reference, difference, difference_low, difference_high, p_holm: exact_match of exam and general, by part, minus
-      the reference's over the same questions; p adjusted by Holm across the routes within one part and suite. Only on
-      a route's pooled row (or its only seed's), and empty for the reference itself and where it was not run.
+    - reference, difference, difference_low, difference_high, p_holm: exact_match minus the reference's over the same
+      questions, of exam and general by part, and of the whole exam also by practice (practised "yes" and "no"); p
+      adjusted by Holm across the routes within one such row. Only on a route's pooled row (or its only seed's), and
+      empty for the reference itself and where it was not run.
 
     Raises LabError for runs over different corpora or exams, and for two runs of one pipeline and seed.
     """
@@ -42,8 +49,8 @@ def compare(runs: Sequence[Run], reference: str = "rag") -> pd.DataFrame:
     rows: list[dict[str, Any]] = []
     for route in routes:
         for row in route_rows(route):
-            shared = row["metric"] == "exact_match" and row["practised"] == "all"
-            difference = differences.get((route.pipeline, row["suite"], row["part"]), {}) if shared else {}
+            key = (route.pipeline, row["suite"], row["part"], row["practised"])
+            difference = differences.get(key, {}) if row["metric"] == "exact_match" else {}
             rows.append({"pipeline": route.pipeline, "seed": route.seed, **row, **difference})
         for run in route.runs if len(route.runs) > 1 else ():
             own = route_rows(Route(route.pipeline, (run,)))
@@ -74,42 +81,64 @@ def routes_of(runs: Iterable[Run]) -> list[Route]:
     return routes
 
 
-def paired(route: Route, other: Route, suite: str, part: str = "all") -> Difference:
+def base_of(routes: Sequence[Route]) -> Route | None:
+    """The base as it is, closed-book: what losses and gains are measured against; None where it was not run."""
+    return next((route for route in routes if route.is_base), None)
+
+
+def paired(route: Route, other: Route, suite: str, part: str = "all", practised: str = "all") -> Difference:
     """Exact match of the route minus the other's over the same questions of a suite's part.
 
     With several seeds on both sides, only seeds that both have are used, each paired with its own.
     """
-    chosen = route.choose(suite, part)
-    return paired_difference(*paired_values(route, other, suite, part), route.clusters(chosen))
+    chosen = route.choose(suite, part, practised)
+    return paired_difference(*paired_values(route, other, suite, part, practised), route.clusters(chosen))
 
 
-def paired_values(route: Route, other: Route, suite: str, part: str = "all") -> tuple[Floats, Floats]:
+def paired_values(
+    route: Route, other: Route, suite: str, part: str = "all", practised: str = "all"
+) -> tuple[Floats, Floats]:
     """Exact match of both routes over the same questions, each (seeds, questions); seeds as in `paired`."""
-    if 1 not in (len(route.runs), len(other.runs)):
-        common = {run.seed for run in route.runs} & {run.seed for run in other.runs}
-        if not common:
-            raise LabError(f"{route.pipeline} and {other.pipeline} share no seed; run both with the same seeds")
-        route, other = (Route(r.pipeline, tuple(run for run in r.runs if run.seed in common)) for r in (route, other))
-    chosen = route.choose(suite, part)
+    route, other = shared_seeds(route, other)
+    chosen = route.choose(suite, part, practised)
     return route.matrix("exact_match", chosen), other.matrix("exact_match", chosen)
 
 
-def _place(pipeline: str) -> int:
-    return FIRST.index(pipeline) if pipeline in FIRST else len(FIRST)
+def shared_seeds(route: Route, other: Route) -> tuple[Route, Route]:
+    """Both with the seeds that both have; as they are where either has one seed, which then stands against all.
+
+    Raises LabError where they have several and share none.
+    """
+    if 1 in (len(route.runs), len(other.runs)):
+        return route, other
+    common = {run.seed for run in route.runs} & {run.seed for run in other.runs}
+    if not common:
+        raise LabError(f"{route.pipeline} and {other.pipeline} share no seed; run both with the same seeds")
+    first, second = (Route(r.pipeline, tuple(run for run in r.runs if run.seed in common)) for r in (route, other))
+    return first, second
 
 
-def _differences(routes: Sequence[Route], reference: str) -> dict[tuple[str, str, str], dict[str, Any]]:
-    """The last five columns by (pipeline, suite, part); empty without the reference."""
+def _place(pipeline: str) -> tuple[int, list[str | float]]:
+    """Variants of a pipeline ("rag context.k=10") stand where it stands, by their settings, numbers by size."""
+    name = pipeline.split(" ")[0]
+    pieces = re.split(r"(\d+(?:\.\d+)?)", pipeline)  # text and numbers in turn
+    ordered = [float(piece) if number % 2 else piece for number, piece in enumerate(pieces)]
+    return FIRST.index(name) if name in FIRST else len(FIRST), ordered
+
+
+def _differences(routes: Sequence[Route], reference: str) -> dict[tuple[str, str, str, str], dict[str, Any]]:
+    """The last five columns by (pipeline, suite, part, practised); empty without the reference."""
     base = next((route for route in routes if route.pipeline == reference), None)
     others = [route for route in routes if route.pipeline != reference]
-    filled: dict[tuple[str, str, str], dict[str, Any]] = {}
+    filled: dict[tuple[str, str, str, str], dict[str, Any]] = {}
     if base is None or not others:
         return filled
-    for suite in COMPARED_SUITES:
-        for part in base.parts(suite):
-            found = [paired(route, base, suite, part) for route in others]
-            adjusted = holm([difference.p for difference in found])
-            for route, d, p in zip(others, found, adjusted, strict=True):
-                values = (reference, d.estimate, d.low, d.high, p)
-                filled[route.pipeline, suite, part] = dict(zip(DIFFERENCE_COLUMNS, values, strict=True))
+    slices = [(suite, part, "all") for suite in COMPARED_SUITES for part in base.parts(suite)]
+    slices += [("exam", "all", practised) for practised in ("yes", "no") if len(base.choose("exam", "all", practised))]
+    for asked in slices:
+        found = [paired(route, base, *asked) for route in others]
+        adjusted = holm([difference.p for difference in found])
+        for route, d, p in zip(others, found, adjusted, strict=True):
+            values = (reference, d.estimate, d.low, d.high, p)
+            filled[route.pipeline, *asked] = dict(zip(DIFFERENCE_COLUMNS, values, strict=True))
     return filled

@@ -1,11 +1,11 @@
-"""Run folders in, data frames out. Opens without torch."""
+"""A run folder in, data frames out. Opens without torch."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -40,6 +40,7 @@ GRADE_COLUMNS = tuple(f.name for f in dataclasses.fields(Grade) if f.name != "qu
 ANSWER_COLUMNS = (*(f.name for f in dataclasses.fields(Answer)), *GRADE_COLUMNS)
 COST_COLUMNS = tuple(f.name for f in dataclasses.fields(Entry))
 TEXT_COLUMNS = ("text_id", "bits", "bytes")
+TRAINING_COLUMNS = ("tokens", "domain_loss", "general_loss")
 
 
 @dataclass(frozen=True, eq=False)  # frames have no plain ==
@@ -56,6 +57,8 @@ class Run:
       exact_match, token_f1, contains (0..1), outcome, and of the question: part, practised, cluster, answerable.
     - texts: text_id, bits, bytes of the held-out general text.
     - costs: phase, seconds, cpu_seconds, tokens, bytes, peak_rss_bytes, reused, detail.
+    - training: one row an evaluation while the weights were adapted, empty where they were not: tokens seen so far,
+      domain_loss and general_loss (natural log a token, on private and on general text; NaN where not measured).
     """
 
     folder: Path
@@ -64,6 +67,7 @@ class Run:
     answers: pd.DataFrame
     texts: pd.DataFrame
     costs: pd.DataFrame
+    training: pd.DataFrame
 
     @property
     def pipeline(self) -> str:
@@ -112,7 +116,7 @@ def load(run_dir: str | Path) -> Run:
     answers and questions do not belong together, or a log-probability is not a finite number.
     """
     folder = Path(run_dir)
-    manifest = _manifest(folder)
+    manifest = read_manifest(folder)
     if not manifest["finished"]:
         raise LabError(f"{folder}: the run did not finish; run it again, or delete the folder")
     for name in COMPARABLE_DIGESTS:
@@ -126,92 +130,16 @@ def load(run_dir: str | Path) -> Run:
         answers=_answers(folder, questions),
         texts=_frame(folder / "texts.jsonl", TEXT_COLUMNS),
         costs=_frame(folder / "costs.jsonl", COST_COLUMNS),
+        training=_training(folder / "training.jsonl"),
     )
-
-
-def find_runs(paths: Iterable[str | Path]) -> list[Path]:
-    """Run folders (folders with a `manifest.json`) among the paths and at any depth below them, each once, sorted.
-
-    Raises LabError for a path that is not a folder, and where there is no run at all.
-    """
-    folders = [Path(path) for path in paths]
-    found: set[Path] = set()
-    for folder in folders:
-        if not folder.is_dir():
-            raise LabError(f"{folder}: no such folder; name a run folder, or a folder of runs")
-        found.update(manifest.parent for manifest in folder.rglob(MANIFEST))
-    if not found:
-        names = ", ".join(str(folder) for folder in folders)
-        raise LabError(f"no run in {names}: no {MANIFEST} there or below; make one with `python -m lab pipeline=rag`")
-    return sorted(found)
-
-
-def gather(paths: Iterable[str | Path]) -> tuple[list[Run], list[str]]:
-    """The runs to be compared among the paths: the newest finished one of each pipeline, its settings and seed.
-
-    Pipelines of one name and several settings are told apart by what differs: `rag context.k=1`. Returns the runs and
-    one sentence for each folder left out. Raises LabError where no run is finished.
-    """
-    finished, notes = [], []
-    for folder in find_runs(paths):
-        if _manifest(folder)["finished"]:
-            finished.append(folder)
-        else:
-            notes.append(f"{folder} is left out: the run did not finish.")
-    if not finished:
-        raise LabError(f"no finished run: {' '.join(notes)} Run it again.")
-    newest: dict[tuple[str, str, int], Run] = {}
-    for run in (load(folder) for folder in sorted(finished, key=_age)):
-        key = (run.pipeline, json.dumps(run.manifest["settings"], sort_keys=True), run.seed)
-        older = newest.pop(key, None)
-        if older is not None:
-            notes.append(f"{older.folder} is left out: {run.folder} is newer, with the same pipeline and seed.")
-        newest[key] = run
-    return _told_apart(list(newest.values())), notes
-
-
-def _told_apart(runs: list[Run]) -> list[Run]:
-    """The runs, with the settings that differ added to the names of pipelines that occur with several settings."""
-    named = []
-    for run in runs:
-        same = [flat(other.manifest["settings"]) for other in runs if other.pipeline == run.pipeline]
-        own = flat(run.manifest["settings"])
-        differing = [name for name in own if any(other.get(name) != own[name] for other in same)]
-        label = " ".join([run.pipeline, *(f"{name}={own[name]}" for name in differing)])
-        named.append(dataclasses.replace(run, manifest={**run.manifest, "pipeline": label}))
-    return named
-
-
-def flat(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Nested settings with dotted names: {"context": {"k": 3}} is {"context.k": 3}."""
-    found: dict[str, Any] = {}
-    for name, value in settings.items():
-        inner = flat(value) if isinstance(value, Mapping) else {"": value}
-        found |= {f"{name}.{rest}".rstrip("."): one for rest, one in inner.items()}
-    return found
-
-
-def latest(path: str | Path) -> list[Run]:
-    """The newest run below a folder, with all others that may be compared with it, as `gather` picks them."""
-    manifests = {folder: _manifest(folder) for folder in sorted(find_runs([path]), key=_age)}
-    finished = [folder for folder, manifest in manifests.items() if manifest["finished"]]
-    if not finished:
-        raise LabError(f"{path}: no finished run there or below; run one with `python -m lab pipeline=rag`")
-    newest = load(finished[-1])
-    same = [folder for folder in finished if not newest.differs_from(load(folder))]
-    return gather(same)[0]
 
 
 def _dtype(column: pd.Series) -> type:
     return float if pd.api.types.is_float_dtype(column) else object
 
 
-def _age(folder: Path) -> tuple[int, str]:
-    """Sorts the newest last; folders written in the same instant go by name."""
-    return (folder / MANIFEST).stat().st_mtime_ns, str(folder)
-
-
-def _manifest(folder: Path) -> dict[str, Any]:
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """A run's `manifest.json`; raises LabError, naming the mend, where it is missing or not that of a run."""
     path = folder / MANIFEST
     if not path.is_file():
         raise LabError(f"{folder}: no {MANIFEST}, so this is no run folder; name one, or a folder of runs")
@@ -238,6 +166,11 @@ def _rows(path: Path, columns: Sequence[str]) -> list[dict[str, Any]]:
 
 def _frame(path: Path, columns: Sequence[str]) -> pd.DataFrame:
     return pd.DataFrame(_rows(path, columns), columns=list(columns))
+
+
+def _training(path: Path) -> pd.DataFrame:
+    rows = _rows(path, TRAINING_COLUMNS) if path.is_file() else []  # only routes that train write one
+    return pd.DataFrame(rows, columns=list(TRAINING_COLUMNS)).astype(float)
 
 
 def _questions(folder: Path) -> pd.DataFrame:

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from numpy.typing import NDArray
+
+from lab.report.load import Run
 
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#F0E442", "#000000")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")  # so that the plot also reads without colour
@@ -36,3 +41,35 @@ def score_by_part(frame: pd.DataFrame) -> Axes:
     axes.grid(axis="y", alpha=0.3)
     axes.legend(ncols=min(len(routes), 4), loc="upper center", bbox_to_anchor=(0.5, -0.14), frameon=False)
     return axes
+
+
+def training_curves(runs: Sequence[Run]) -> NDArray[np.object_]:
+    """Loss on private text (left) and on general text (right) over the tokens trained on, a line a run.
+
+    Runs whose weights were not adapted have no line; seeds of one pipeline share its colour. Returns the two axes.
+    """
+    trained = [run for run in runs if not run.training.empty]
+    names = list(dict.fromkeys(run.pipeline for run in trained))
+    _, both = plt.subplots(1, 2, figsize=(11, 4), layout="constrained", sharex=True)
+    for axes, column, title in zip(
+        both, ("domain_loss", "general_loss"), ("private text", "general text"), strict=True
+    ):
+        for run in trained:
+            number = names.index(run.pipeline)
+            measured = run.training.dropna(subset=[column])
+            first = next(other for other in trained if other.pipeline == run.pipeline)
+            axes.plot(
+                measured["tokens"],
+                measured[column],
+                color=COLOURS[number % len(COLOURS)],
+                marker=MARKERS[number % len(MARKERS)],
+                markersize=4,
+                label=run.pipeline if run is first else None,
+            )
+        axes.set_title(f"Loss on {title}")
+        axes.set_xlabel("tokens trained on")
+        axes.set_ylabel("loss (nats a token)")
+        axes.grid(alpha=0.3)
+    if trained:
+        both[0].legend(frameon=False)
+    return both

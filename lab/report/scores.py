@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -37,6 +38,12 @@ class Route:
     runs: tuple[Run, ...]
 
     @property
+    def label(self) -> str:
+        """The pipeline's name as readers see it, settings without their path: "cpt replay_share=0.5"."""
+        name, *settings = self.pipeline.split(" ")
+        return " ".join([name, *(re.sub(r"^[\w.]*\.(?=\w+=)", "", setting) for setting in settings)])
+
+    @property
     def adaptation(self) -> str:
         """What was done to the weights."""
         return str(self.runs[0].manifest["adaptation"])
@@ -57,6 +64,11 @@ class Route:
         return (self.adaptation, self.context) == ("none", "gold")
 
     @property
+    def by_weights(self) -> bool:
+        """Adapted, with nothing to read: what it knows of the corpus is in its weights."""
+        return self.adaptation != "none" and self.context == "none"
+
+    @property
     def is_control(self) -> bool:
         """Measures the exam and the base; nobody would ship it. Gold or random passages control an adaptation too."""
         return self.is_base or self.context in ("gold", "random")
@@ -69,6 +81,10 @@ class Route:
     def matrix(self, column: str, chosen: Rows) -> Floats:
         """A numeric column of `Run.arrays` at the chosen rows, (seeds, questions)."""
         return np.stack([run.arrays[column][chosen].astype(float) for run in self.runs])
+
+    def texts(self, column: str) -> Floats:
+        """A numeric column of the held-out texts, (seeds, texts)."""
+        return np.stack([run.texts[column].to_numpy(dtype=float) for run in self.runs])
 
     def outcomes(self, outcome: str, chosen: Rows) -> Floats:
         """1.0 where the chosen rows have the outcome, else 0.0, (seeds, questions)."""
@@ -110,10 +126,14 @@ def ratio_interval(above: ArrayLike, below: ArrayLike, clusters: Sequence[str]) 
     above, below: (units,) or (seeds, units). The mean of ratio + (above - ratio x below) / mean(below) is the ratio,
     and its standard error is the ratio's to first order (Cochran 1977, section 2.11). sum(below) must not be 0.
     """
+    return interval(ratio_values(above, below), clusters, bounded=False)
+
+
+def ratio_values(above: ArrayLike, below: ArrayLike) -> Floats:
+    """Values, one a unit, whose mean is sum(above) / sum(below), for intervals and tests as in `ratio_interval`."""
     top, bottom = np.asarray(above, dtype=float), np.asarray(below, dtype=float)
     ratio = top.sum() / bottom.sum()
-    found = interval(ratio + (top - ratio * bottom) / bottom.mean(), clusters, bounded=False)
-    return Interval(float(ratio), found.low, found.high)
+    return np.asarray(ratio + (top - ratio * bottom) / bottom.mean())
 
 
 def route_rows(route: Route) -> list[dict[str, Any]]:
@@ -192,8 +212,7 @@ def _general(route: Route) -> Iterator[dict[str, Any]]:
         yield _row("general", part, "all", "exact_match", len(chosen), found)
     texts = route.runs[0].texts
     if not texts.empty:
-        bits, sizes = (np.stack([run.texts[c].to_numpy(dtype=float) for run in route.runs]) for c in ("bits", "bytes"))
-        found = ratio_interval(bits, sizes, texts["text_id"].tolist())
+        found = ratio_interval(route.texts("bits"), route.texts("bytes"), texts["text_id"].tolist())
         yield _row("general", "text", "all", "bits_per_byte", len(texts), found)
 
 

@@ -1,4 +1,4 @@
-"""Runs -> the table, three sentences, warnings and `comparison.csv`."""
+"""Runs -> tables, sentences, warnings, `comparison.csv`, `forgetting.csv` and the picture `comparison.png`."""
 
 from __future__ import annotations
 
@@ -11,33 +11,51 @@ from rich.text import Text
 
 from lab.records import LabError
 from lab.report.compare import compare, routes_of
-from lab.report.load import gather
+from lab.report.find import gather
+from lab.report.forgetting import forgetting
 from lab.report.table import WIDTH, print_table
-from lab.report.verdict import verdict, warnings
+from lab.report.verdict import verdict
+from lab.report.warnings import warnings
 
 
 def show(paths: Sequence[str | Path], reference: str = "rag", csv: str | Path | None = None) -> None:
-    """Print the comparison of the runs at or below the paths and write it as CSV.
+    """Print the comparison of the runs at or below the paths, and write it as CSV and as a picture.
 
     reference: the pipeline that differences are taken against. csv: where to; `comparison.csv` in the first path if
-    None. Of several runs of one pipeline and seed the newest counts, and what is left out is said. Raises LabError
-    where there is no finished run, or the runs cannot be compared.
+    None. `forgetting.csv` and `comparison.png` go beside it; where they cannot be made, older ones are taken away. Of
+    several runs of one pipeline and seed the newest counts, and what is left out is said. Raises LabError where there
+    is no finished run, or the runs cannot be compared.
     """
+    from lab.report.picture import gained_and_lost  # Late: matplotlib takes a second that no other command should pay.
+
     target = Path(csv) if csv is not None else Path(paths[0]) / "comparison.csv"
     runs, notes = gather(paths)
     frame, routes = compare(runs, reference), routes_of(runs)
+    forgotten = forgetting(routes)
     # A pipe has no width of its own, and rich would take 80 columns.
     console = Console(width=None if sys.stdout.isatty() else WIDTH, markup=False, highlight=False)
-    print_table(frame, routes, reference, console)
+    print_table(frame, forgotten, routes, reference, console)
     console.print()
     for sentence in verdict(frame, routes, reference):
         console.print(Text(sentence))
-    for warning in warnings(frame, routes, reference):
+    for warning in warnings(routes, reference):
         console.print(Text(f"Warning: {warning}", style="yellow"))
-    for note in notes:
-        console.print(Text(f"Note: {note}"))
+    written, beside, picture = [target], target.with_name("forgetting.csv"), target.with_name("comparison.png")
     try:
         frame.to_csv(target, index=False, float_format="%.6g")
+        for path in (beside, picture):
+            path.unlink(missing_ok=True)  # one of an earlier report would pass for this one's
+        if not forgotten.empty:
+            forgotten.to_csv(beside, index=False, float_format="%.6g")
+            written.append(beside)
+        try:
+            gained_and_lost(routes, forgotten).savefig(picture)
+            written.append(picture)
+        except LabError as error:
+            notes.append(f"No picture: {error}.")
     except OSError as error:
         raise LabError(f"{target}: cannot be written ({error}); name another place with --csv") from None
-    console.print(Text(f"Written: {target}"), soft_wrap=True)
+    for note in notes:
+        console.print(Text(f"Note: {note}"))
+    for path in written:
+        console.print(Text(f"Written: {path}"), soft_wrap=True)

@@ -1,4 +1,4 @@
-"""The comparison as a table for a terminal: rows are routes, scores in percent with their intervals below them."""
+"""The comparison as tables for a terminal: rows are routes, scores in percent with their intervals below them."""
 
 from __future__ import annotations
 
@@ -11,43 +11,54 @@ from rich.table import Table
 from rich.text import Text
 
 from lab.judge.statistics import smallest_detectable_difference
-from lab.report.compare import paired, paired_values
+from lab.report.compare import base_of, paired, paired_values
 from lab.report.scores import SITTING, Route
-from lab.report.wording import count, percent, points, seconds, size, span
+from lab.report.wording import count, listed, percent, points, rise, seconds, size, span
 
-WIDTH = 120  # columns, where the output is no terminal
+WIDTH = 132  # columns, where the output is no terminal
 ALPHA = 0.05
-COST_HEADS = ("general", "change", "prepare\nseconds", "prepare\ntokens", "s per\nquestion", "tokens/\nprompt", "disk")
+PRACTICE = {"yes": "prac-\ntised", "no": "unprac-\ntised"}
+COST_HEADS = ("general", "change", "prepare\nseconds", "prepare\ntokens", "s per\nanswer", "prompt\ntokens", "disk")
 
 
-def print_table(frame: pd.DataFrame, routes: Sequence[Route], reference: str, console: Console) -> None:
-    """Print scores and costs, recall@3 where there is retrieval, and how much this exam can tell.
+def print_table(
+    frame: pd.DataFrame, forgotten: pd.DataFrame, routes: Sequence[Route], reference: str, console: Console
+) -> None:
+    """Print scores and costs, recall@3 where there is retrieval, what was forgotten, and how much this exam can tell.
 
-    frame: of `compare`. Names from the data are shown as they are, never read as markup.
+    frame: of `compare`. forgotten: of `forgetting`. Names from the data are shown as they are, never read as markup.
     """
     console.print(_scores(frame, routes))
     retrieval = frame[(frame["suite"] == "retrieval") & (frame["metric"] == "recall@3")]
     if not retrieval.empty:
         console.print(_recall(retrieval, routes))
-    for line in _notes(frame, routes, reference):
+    base = base_of(routes)
+    if base is not None and not forgotten.empty:
+        console.print(_forgotten(forgotten, routes, base))
+    for line in _notes(frame, forgotten, routes, reference):
         console.print(Text(line))
 
 
-def route_rows_of(frame: pd.DataFrame, route: Route) -> pd.DataFrame:
-    """The route's own rows: pooled over seeds, or its only seed's; not split by practice."""
-    mine = (frame["pipeline"] == route.pipeline) & (frame["seed"] == route.seed) & (frame["practised"] == "all")
+def route_rows_of(frame: pd.DataFrame, route: Route, practised: str = "all") -> pd.DataFrame:
+    """The route's own rows: pooled over seeds, or its only seed's; not split by practice, or of one side ("yes")."""
+    mine = (frame["pipeline"] == route.pipeline) & (frame["seed"] == route.seed) & (frame["practised"] == practised)
     return frame[mine]
 
 
 def _scores(frame: pd.DataFrame, routes: Sequence[Route]) -> Table:
     parts = routes[0].parts("exam")
-    base = next((route for route in routes if route.is_base), None)
+    base = base_of(routes)
+    # Both sides or neither: one alone says nothing of practice.
+    sides = list(PRACTICE) if set(PRACTICE) <= set(frame.loc[frame["suite"] == "exam", "practised"]) else []
     table = _table("Exam score: exact match in %, all and by part. General score in %. Costs.")
-    for head in (*parts, *COST_HEADS):
+    for head in (*parts, *(PRACTICE[side] for side in sides), *COST_HEADS):
         table.add_column(_head(head), justify="right")
+    key = ["suite", "part", "metric"]
     for route in routes:
-        rows = route_rows_of(frame, route).set_index(["suite", "part", "metric"])
+        rows = route_rows_of(frame, route).set_index(key)
         cells = [_score(rows.loc[("exam", part, "exact_match")]) for part in parts]
+        for side in sides:
+            cells.append(_score(route_rows_of(frame, route, side).set_index(key).loc[("exam", "all", "exact_match")]))
         general = ("general", "all", "exact_match")
         cells.append(_score(rows.loc[general], star=False) if general in rows.index else "-")
         cells.append(_change(route, base) if base is not None and general in rows.index else "-")
@@ -61,20 +72,45 @@ def _scores(frame: pd.DataFrame, routes: Sequence[Route]) -> Table:
 
 
 def _recall(rows: pd.DataFrame, routes: Sequence[Route]) -> Table:
-    """recall@3 by part, of the routes that show passages."""
+    """recall@3 by part, of the routes that show passages; routes with one and the same retrieval share a row."""
     parts = list(dict.fromkeys(rows["part"]))
     table = _table("Retrieval: recall@3 in %, all and by part.")
     for part in parts:
         table.add_column(_head(part), justify="right")
+    shared: dict[tuple[str, ...], list[str]] = {}
     for route in routes:
         mine = route_rows_of(rows, route).set_index("part")
         if not mine.empty:
-            cells = [_score(mine.loc[part], star=False).replace("\n", "  ") for part in parts]
-            table.add_row(Text(_name(route)), *(Text(cell) for cell in cells))
+            cells = tuple(_score(mine.loc[part], star=False).replace("\n", "  ") for part in parts)
+            shared.setdefault(cells, []).append(_label(route))
+    for cells, names in shared.items():
+        table.add_row(Text(",\n".join(names)), *(Text(cell) for cell in cells))
     return table
 
 
-def _notes(frame: pd.DataFrame, routes: Sequence[Route], reference: str) -> Iterator[str]:
+def _forgotten(forgotten: pd.DataFrame, routes: Sequence[Route], base: Route) -> Table:
+    """Points lost by part of the general suite, and the rise of bits per byte, each with its interval."""
+    table = _table(f"General ability, by part: points lost against {base.pipeline} (+ is lost, - is gained).")
+    columns = list(dict.fromkeys(zip(forgotten["part"], forgotten["metric"], strict=True)))
+    for part, metric in columns:
+        table.add_column(_head(part if metric == "exact_match" else "bits per byte, rise"), justify="right")
+    rows = forgotten.set_index(["pipeline", "part", "metric"])
+    for route in routes:
+        if route is base:
+            continue
+        cells = []
+        for column in columns:
+            row = rows.loc[(route.pipeline, *column)]
+            star = "*" if row["p_holm"] < ALPHA else ""
+            if column[1] == "bits_per_byte":
+                cells.append(rise(row["forgotten"], row["low"], row["high"], star))
+            else:
+                cells.append(f"{100 * row['forgotten']:+.1f}{star}  {span(row['low'], row['high'], signed=True)}")
+        table.add_row(Text(_label(route)), *(Text(cell) for cell in cells))
+    return table
+
+
+def _notes(frame: pd.DataFrame, forgotten: pd.DataFrame, routes: Sequence[Route], reference: str) -> Iterator[str]:
     exam = routes[0].runs[0].exam
     documents = {document for question in exam for document in question.documents}
     about = f"on {len(documents)} documents, clustered by document" if documents else "that name no document"
@@ -83,12 +119,29 @@ def _notes(frame: pd.DataFrame, routes: Sequence[Route], reference: str) -> Iter
         f"{len(routes[0].choose('general'))} general questions. low..high are 95 % intervals."
     )
     if frame["p_holm"].lt(ALPHA).any():
-        yield f"* differs from {reference} beyond chance (p < {ALPHA}, Holm across the routes within the part)."
-    for base in (route for route in routes if route.is_base):
+        yield f"* differs from {reference} beyond chance (p < {ALPHA}, Holm across the routes within the column)."
+    base = base_of(routes)
+    if base is not None and len(routes) > 1:
         yield f"change: general score minus that of {base.pipeline}, in points, with its interval."
+    if base is not None and not forgotten.empty:
+        yield (
+            f"Points lost: score of {base.pipeline} minus the route's; * beyond chance, as above. A route with the "
+            "base's own weights forgets nothing: what it loses, its passages cost."
+        )
+    yield from _seeds(routes)
     if any(_reused(route) for route in routes):
         yield "r: reused, at least in part; what is shown is what it cost when it was made."
     yield _detectable(routes, reference)
+
+
+def _seeds(routes: Sequence[Route]) -> Iterator[str]:
+    if any(len(route.runs) > 1 for route in routes):
+        yield "Of several seeds the mean is shown; its interval allows for the seeds as well as for the documents."
+    adapted = [route for route in routes if route.adaptation != "none"]
+    single = [route.label for route in adapted if len(route.runs) == 1]
+    if single:
+        names = "every adapted route" if len(single) == len(adapted) else listed(single)
+        yield f"One training seed only, for {names}: the interval does not show how much another seed would change."
 
 
 def _detectable(routes: Sequence[Route], reference: str) -> str:
@@ -127,8 +180,13 @@ def _head(text: str) -> Text:
     return Text(text, overflow="fold")
 
 
+def _label(route: Route) -> str:
+    """The name; below it the settings that tell a variant from others, as columns are scarce."""
+    return route.label.replace(" ", "\n").replace("=", "\n= ")
+
+
 def _name(route: Route) -> str:
-    return route.pipeline if len(route.runs) == 1 else f"{route.pipeline}\n{len(route.runs)} seeds"
+    return _label(route) if len(route.runs) == 1 else f"{_label(route)}\n{len(route.runs)} seeds"
 
 
 def _score(row: pd.Series, star: bool = True) -> str:

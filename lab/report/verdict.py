@@ -1,19 +1,17 @@
-"""What the numbers say, in three sentences that claim no more than the intervals allow, and warnings."""
+"""What the numbers say, in three to five sentences that claim no more than the intervals allow."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import pandas as pd
 
-from lab.judge.statistics import Difference, holm
-from lab.report.compare import paired, paired_values
+from lab.judge.statistics import Difference, holm, unpaired_difference
+from lab.report.compare import base_of, paired, paired_values
 from lab.report.scores import Route, ratio_interval
 from lab.report.table import ALPHA, route_rows_of
 from lab.report.wording import count, listed, percent, points, seconds, span
 
-# What the controls are expected to do on an exam about a corpus that the base has never seen.
-CLOSED_BOOK_AT_MOST, RANDOM_AT_MOST, GOLD_AT_LEAST, FORMAT_ERRORS_AT_MOST = 0.05, 0.10, 0.90, 0.05
 COSTS = {
     "prepare_seconds": ("seconds to prepare", seconds),
     "prepare_tokens": ("tokens to prepare", count),
@@ -23,16 +21,15 @@ COSTS = {
 
 
 def verdict(frame: pd.DataFrame, routes: Sequence[Route], reference: str) -> list[str]:
-    """Three sentences: who leads; how much of the gap from floor to ceiling the reference closes; what it cost.
+    """Who leads; how much of the gap from floor to ceiling the reference closes; what it cost, in ability and effort.
 
-    "Beyond chance" is p < 0.05 after Holm over the comparisons that the sentence rests on.
+    Where weights were adapted also what they hold without a book: of practised documents against the others, and asked
+    in reverse. "Beyond chance" is p < 0.05 after Holm over the comparisons that the sentence rests on; in the last it
+    is the frame's own, over all routes.
     """
-    return [_lead(frame, routes, reference), _gap(frame, routes, reference), _price(frame, routes)]
-
-
-def warnings(frame: pd.DataFrame, routes: Sequence[Route], reference: str) -> list[str]:
-    """One sentence for each thing that makes the comparison doubtful; empty where all is as expected."""
-    return list(_warnings(frame, routes, reference))
+    said = [_lead(frame, routes, reference), _gap(frame, routes, reference), _price(frame, routes)]
+    learned = [route for route in routes if route.by_weights]
+    return [*said, *_practised(learned), *_reverse(frame, learned, routes, reference)]
 
 
 def _is_floor(route: Route) -> bool:
@@ -44,14 +41,14 @@ def _score(frame: pd.DataFrame, route: Route) -> float:
     return float(_value(frame, route, "exam", "exact_match")["value"])
 
 
-def _value(frame: pd.DataFrame, route: Route, suite: str, metric: str) -> pd.Series:
+def _value(frame: pd.DataFrame, route: Route, suite: str, metric: str, part: str = "all") -> pd.Series:
     rows = route_rows_of(frame, route)
-    return rows[(rows["suite"] == suite) & (rows["part"] == "all") & (rows["metric"] == metric)].iloc[0]
+    return rows[(rows["suite"] == suite) & (rows["part"] == part) & (rows["metric"] == metric)].iloc[0]
 
 
 def _named(frame: pd.DataFrame, route: Route) -> str:
     row = _value(frame, route, "exam", "exact_match")
-    return f"{route.pipeline} ({percent(row['value'])} %, {span(row['low'], row['high'], 1)})"
+    return f"{route.label} ({percent(row['value'])} %, {span(row['low'], row['high'], 1)})"
 
 
 def _points(difference: Difference) -> str:
@@ -71,11 +68,11 @@ def _lead(frame: pd.DataFrame, routes: Sequence[Route], reference: str) -> str:
     found = [paired(leader, other, "exam") for other in others]
     adjusted = holm([difference.p for difference in found])
     compared = zip(others, found, adjusted, strict=True)
-    doubtful = [f"{other.pipeline}, {_points(lead)}" for other, lead, p in compared if p >= ALPHA]
+    doubtful = [(other.label, lead) for other, lead, p in compared if p >= ALPHA]
     if doubtful:
         allowed = f", allowing for {len(others)} comparisons" if len(others) > 1 else ""
         return (
-            f"No winner: {_named(frame, leader)} scores highest, but its lead over {listed(doubtful)}, "
+            f"No winner: {_named(frame, leader)} scores highest, but its lead, {_each(doubtful, 2, 'over ')}, "
             f"is within chance{allowed}."
         )
     kind = "floor" if _is_floor(others[0]) else "next best"
@@ -127,27 +124,67 @@ def _price(frame: pd.DataFrame, routes: Sequence[Route]) -> str:
 
 
 def _kept(shown: Sequence[Route], routes: Sequence[Route]) -> str:
-    base = next((r for r in routes if r.is_base), None)
+    base = base_of(routes)
     others = [route for route in shown if base is not None and route.pipeline != base.pipeline]
     if base is None or not others or not len(base.choose("general")):
         return "a change is not known, as it needs the base closed-book and a general suite"
     found = [paired(route, base, "general") for route in others]
-    marked = list(zip(others, found, holm([difference.p for difference in found]), strict=True))
-    beyond = [f"{r.pipeline} {_points(d)}" for r, d, p in marked if p < ALPHA]
-    within = [(f"{r.pipeline} {_points(d)}", r.pipeline, d) for r, d, p in marked if p >= ALPHA]
-    said = [f"{listed(beyond)}, beyond chance"] if beyond else []
-    if len(within) > 2:
-        ends = sorted(d.estimate for _, _, d in within)
-        between = f"{100 * ends[0]:+.1f} to {100 * ends[-1]:+.1f} points"
-        said.append(f"{listed([name for _, name, _ in within])} {between}, within chance")
-    elif within:
-        said.append(f"{listed([full for full, _, _ in within])}, within chance")
-    return f"against {base.pipeline}, {'; '.join(said)}"
+    adjusted = holm([difference.p for difference in found])
+    return f"against {base.pipeline}, {_by_chance([r.label for r in others], found, adjusted)}"
+
+
+def _practised(learned: Sequence[Route]) -> list[str]:
+    """Practised documents against the others for routes by weights alone; empty where the exam does not split."""
+    sides = [[route.choose("exam", "all", side) for side in ("yes", "no")] for route in learned]
+    if not learned or not all(len(chosen) for chosen in sides[0]):
+        return []
+    found = []
+    for route, (yes, no) in zip(learned, sides, strict=True):
+        ours, others = (route.matrix("exact_match", chosen) for chosen in (yes, no))
+        found.append(unpaired_difference(ours, others, route.clusters(yes), route.clusters(no)))
+    told = _by_chance([r.label for r in learned], found, holm([difference.p for difference in found]))
+    return [f"By weights alone, practised documents against the others (not paired: other questions): {told}."]
+
+
+def _reverse(frame: pd.DataFrame, learned: Sequence[Route], routes: Sequence[Route], reference: str) -> list[str]:
+    """The part "reverse": the open-book reference against the weights; empty without the part or the reference."""
+    score = {
+        r.pipeline: _value(frame, r, "exam", "exact_match", "reverse") for r in routes if "reverse" in r.parts("exam")
+    }
+    against = [route for route in learned if route.pipeline != reference]
+    if not against or reference not in score:
+        return []
+    book = score[reference]
+    rows = [score[route.pipeline] for route in against]
+    found = [Difference(r["difference"], r["difference_low"], r["difference_high"], r["p_holm"]) for r in rows]
+    told = _by_chance([r.label for r in against], found, [difference.p for difference in found])
+    ceilings = [f" ({r.pipeline}: {percent(score[r.pipeline]['value'])} %)" for r in routes if r.is_ceiling]
+    return [
+        f"In reverse (the subject asked from a value), {reference} gets {percent(book['value'])} % "
+        f"({span(book['low'], book['high'])}){''.join(ceilings[:1])}; against it, by weights alone, {told}."
+    ]
+
+
+def _by_chance(names: Sequence[str], found: Sequence[Difference], adjusted: Sequence[float]) -> str:
+    """ "a +3.0 points (+1.0..+5.0), beyond chance; b ..., within chance": a range of the estimates where many."""
+    marked = list(zip(names, found, adjusted, strict=True))
+    beyond = [(name, difference) for name, difference, p in marked if p < ALPHA]
+    within = [(name, difference) for name, difference, p in marked if p >= ALPHA]
+    said = [f"{_each(beyond, 5)}, beyond chance"] if beyond else []
+    return "; ".join([*said, *([f"{_each(within, 2)}, within chance"] if within else [])])
+
+
+def _each(named: Sequence[tuple[str, Difference]], at_most: int, before: str = "") -> str:
+    """Each with its difference and interval, or all names with the range of the differences where more than at_most."""
+    if len(named) <= at_most:
+        return listed([f"{before}{name} {_points(difference)}" for name, difference in named])
+    ends = sorted(difference.estimate for _, difference in named)
+    return f"{before}{listed([name for name, _ in named])} {100 * ends[0]:+.1f} to {100 * ends[-1]:+.1f} points"
 
 
 def _cost(frame: pd.DataFrame, shown: Sequence[Route]) -> str:
     """Every route in full where there are two at most, else the cheapest and the dearest of each figure."""
-    values = {r.pipeline: {m: float(_value(frame, r, "cost", m)["value"]) for m in COSTS} for r in shown}
+    values = {r.label: {m: float(_value(frame, r, "cost", m)["value"]) for m in COSTS} for r in shown}
     if len(values) <= 2:
         return "; ".join(
             f"{name} took {seconds(cost['prepare_seconds'])} s and {count(cost['prepare_tokens'])} tokens to prepare, "
@@ -158,47 +195,7 @@ def _cost(frame: pd.DataFrame, shown: Sequence[Route]) -> str:
     said = []
     for metric, (words, written) in COSTS.items():
         cheap, *_, dear = sorted(values, key=lambda name, metric=metric: values[name][metric])  # type: ignore[misc]
-        ends = " to ".join(f"{written(values[name][metric])} ({name})" for name in (cheap, dear))
-        said.append(f"{words} {ends}")
+        ends = [written(values[name][metric]) for name in (cheap, dear)]
+        range_ = f"{ends[0]} ({cheap}) to {ends[1]} ({dear})" if ends[0] != ends[1] else f"{ends[0]} for each"
+        said.append(f"{words} {range_}")
     return ", ".join(said)
-
-
-def _warnings(frame: pd.DataFrame, routes: Sequence[Route], reference: str) -> Iterator[str]:
-    by_name = {route.pipeline: route for route in routes}
-    if reference not in by_name:
-        yield f"{reference} is not among the runs, so no differences are given: run it, or name another reference."
-    if len({run.manifest["digests"].get("model") for route in routes for run in route.runs}) > 1:
-        yield "The runs do not share one base model, so a difference may be the model's and not the route's."
-    for route in routes:
-        known = _answerable(route)
-        if route.is_base and known > CLOSED_BOOK_AT_MOST:
-            yield (
-                f"{route.pipeline} gets {percent(known)} % of the answerable questions right, expected at most 5: "
-                "the base may already know this corpus, or the exam leaks."
-            )
-        if (route.adaptation, route.context) == ("none", "random") and known > RANDOM_AT_MOST:
-            yield (
-                f"{route.pipeline} gets {percent(known)} % of the answerable questions right, expected at most 10: "
-                "questions may be answered without their passage, or a small corpus puts the gold one among the random."
-            )
-        if route.is_ceiling and "recall" in route.parts("exam"):
-            read = float(route.matrix("exact_match", route.choose("exam", "recall")).mean())
-            if read < GOLD_AT_LEAST:
-                yield (
-                    f"{route.pipeline} gets {percent(read)} % on recall, expected at least 90: "
-                    "the model cannot read well enough, which holds back every open-book route."
-                )
-        broken = float(route.outcomes("format_error", route.choose("exam")).mean())
-        if broken > FORMAT_ERRORS_AT_MOST:
-            yield f"{percent(broken)} % of the answers of {route.pipeline} are format errors: look at them first."
-    ceiling = next((r for r in routes if r.is_ceiling), None)
-    if ceiling is not None and reference in by_name and reference != ceiling.pipeline:
-        ahead = paired(by_name[reference], ceiling, "exam")
-        if ahead.low > 0:
-            yield f"{reference} is {_points(ahead)} ahead of {ceiling.pipeline}, its ceiling: check the gold passages."
-
-
-def _answerable(route: Route) -> float:
-    """Exact match over answerable questions: one who always abstains knows nothing, and scores on the others."""
-    chosen = route.choose("exam", answerable=True)
-    return float(route.matrix("exact_match", chosen).mean()) if len(chosen) else 0.0

@@ -23,23 +23,30 @@ def points(estimate: float, low: float, high: float) -> str:
     return f"{100 * estimate:+.1f} points ({span(low, high, 1, signed=True)})"
 
 
+def rise(estimate: float, low: float, high: float, mark: str = "") -> str:
+    """A difference in bits per byte with its interval and a mark behind it: "+0.120*  +0.101..+0.139"."""
+    ends = f"{low:+.3f}..{high:+.3f}" if math.isfinite(low) and math.isfinite(high) else "no interval"
+    return f"{estimate:+.3f}{mark}  {ends}"
+
+
 def seconds(value: float) -> str:
     """Seconds to two or three digits: "0.012", "3.4", "1240"."""
     return "0" if value == 0 else f"{value:.2g}" if value < 10 else f"{value:.0f}"
 
 
 def count(value: float) -> str:
-    """A number of things: "310", "12.3k", "1.20M"."""
+    """A number of things, to three digits from ten thousand on: "310", "12.3k", "1.2M"."""
     if value < 9999.5:
         return f"{value:.0f}"
-    return f"{value / 1e3:.1f}k" if value < 999_950 else f"{value / 1e6:.2f}M"
+    unit, factor = ("k", 1e3) if value < 999_500 else ("M", 1e6) if value < 999.5e6 else ("G", 1e9)
+    return f"{value / factor:.3g}{unit}"
 
 
 def size(value: float) -> str:
-    """Bytes in decimal units: "512 B", "1.4 MB"."""
+    """Bytes in decimal units, to three digits: "512 B", "1.4 MB"."""
     for unit, factor in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
-        if value >= factor:
-            return f"{value / factor:.1f} {unit}"
+        if value >= 0.9995 * factor:
+            return f"{value / factor:.3g} {unit}"
     return f"{value:.0f} B"
 
 

@@ -13,7 +13,7 @@ from lab.records import Question
 from lab.worlds import names
 from lab.worlds.names import GENERAL_ATTRIBUTES, KINDS, seeded
 from lab.worlds.reading import UNKNOWN, Level, exercise
-from lab.worlds.wording import STATEMENTS, Fact, question, state
+from lab.worlds.wording import STATEMENTS, STYLES, Fact, question, state
 
 CLASSES = ("person", "town", "company")
 
@@ -56,10 +56,10 @@ class GeneralWorld:
         random.shuffle(told)
         return f"Here is the {CLASSES[number % len(CLASSES)]} {subject}. " + " ".join(told)
 
-    def ask(self, random: Random) -> tuple[str, str]:
-        """A question without a book and its answer."""
+    def ask(self, random: Random, styles: tuple[str, ...] = STYLES) -> tuple[str, str]:
+        """A question without a book and its answer. styles: the sets of question wordings to ask in."""
         fact = random.choice(self.facts[random.choice(self._subjects)])
-        style = random.choice(("exam", "practice"))
+        style = random.choice(styles)
         form = random.choices(("recall", "kind", "reverse"), (5, 2, 1))[0]
         if form == "reverse":
             return question(form, fact, random, style), fact.subject

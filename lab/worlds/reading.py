@@ -12,7 +12,7 @@ from random import Random
 from lab.exam.prompts import passage_line
 from lab.worlds import names
 from lab.worlds.names import KINDS, Attribute
-from lab.worlds.wording import STATEMENTS, Fact, question, state
+from lab.worlds.wording import STATEMENTS, STYLES, Fact, question, state
 
 UNKNOWN = "unknown"
 CURRENCIES = ("crowns", "marks", "pounds", "shillings")
@@ -22,19 +22,22 @@ CURRENCIES = ("crowns", "marks", "pounds", "shillings")
 class Level:
     """How hard an exercise is.
 
-    subjects: fewest and most passages (one subject each). wordings: how many of the statements occur. asks: relative
+    subjects: fewest and most passages (one subject each). wordings: which of the statements occur. asks: relative
     frequency of each form of question; `restate` repeats a statement's own words up to the value. recite: whole
-    passages are to be copied too, the densest signal there is for learning to copy at all.
+    passages are to be copied too, the densest signal there is for learning to copy at all. made_up: share of the
+    attribute words that are made up. A word that training knows gives away the kind of its value, and so mostly the
+    value; only a made-up one has to be found in the passage.
     """
 
     subjects: tuple[int, int] = (1, 4)
     facts: tuple[int, int] = (3, 4)
-    wordings: int = len(STATEMENTS)
+    wordings: tuple[int, ...] = tuple(range(len(STATEMENTS)))
     asks: dict[str, float] = field(
         default_factory=lambda: {"recall": 4, "kind": 2.5, "reverse": 2, "two_hop": 1, "absent": 2}
     )
     questions: int = 12
     recite: bool = False
+    made_up: float = 0.5
 
 
 @dataclass(frozen=True)
@@ -60,18 +63,23 @@ class Exercise:
         return [passage_line("", text) for text in self.passages.values()]
 
 
-def exercise(random: Random, level: Level, world: str = "exercise") -> Exercise:
-    """Make one. `world` owns its names and made-up words: `exercise` in training, `probe` for what it never saw."""
-    while not (made := _exercise(random, level, world)).asked:
+def exercise(random: Random, level: Level, world: str = "exercise", styles: tuple[str, ...] = STYLES) -> Exercise:
+    """Make one. `world` owns its names and made-up words: `exercise` in training, `probe` for what it never saw.
+
+    styles: the sets of question wordings to ask in.
+    """
+    while not (made := _exercise(random, level, world, styles)).asked:
         pass  # Its facts left no question of the forms wanted, such as no bridge for two hops.
     return made
 
 
-def _exercise(random: Random, level: Level, world: str) -> Exercise:
+def _exercise(random: Random, level: Level, world: str, styles: tuple[str, ...]) -> Exercise:
     subjects = names.names(random, world, random.randint(*level.subjects) + 2)
     absent_subject, title = subjects.pop(), subjects.pop()
     # Passages share their attributes, so that finding the word alone, or the subject alone, is not enough.
-    shared = {kind: [_attribute(random, kind, world) for _ in range(random.choice((1, 2)))] for kind in KINDS}
+    shared = {
+        kind: [_attribute(random, kind, world, level.made_up) for _ in range(random.choice((1, 2)))] for kind in KINDS
+    }
     currency = random.choice(CURRENCIES) if random.random() < 0.8 else names.made_up_word(random, world) + "s"
     facts: dict[str, list[Fact]] = {}
     for subject in subjects:
@@ -86,20 +94,19 @@ def _exercise(random: Random, level: Level, world: str) -> Exercise:
             facts[subject].append(Fact(subject, random.choice(shared[kind]), value))
     passages = {}
     for number, subject in enumerate(subjects, 1):
-        sentences = [state(fact, random.randrange(level.wordings)) for fact in facts[subject]]
+        sentences = [state(fact, random.choice(level.wordings)) for fact in facts[subject]]
         passages[subject] = f"The {title} Act > Section {number}. {subject}: {' '.join(sentences)}"
     forms, weights = zip(*level.asks.items(), strict=True)
     asked = []
     for form in random.choices(forms, weights, k=level.questions):
-        one = _ask(random, form, facts, shared, absent_subject, level)
+        one = _ask(random, form, facts, shared, absent_subject, level, styles)
         if one:
             asked.append(one)
     return Exercise(passages, tuple(asked))
 
 
-def _attribute(random: Random, kind: str, world: str) -> Attribute:
-    # Half of the words are made up: otherwise matching stays tied to words that training knows.
-    if world == "probe" or random.random() < 0.5:
+def _attribute(random: Random, kind: str, world: str, made_up: float) -> Attribute:
+    if world == "probe" or random.random() < made_up:
         return Attribute(names.made_up_word(random, world), kind)
     return random.choice([known for known in names.GENERAL_ATTRIBUTES if known.kind == kind])
 
@@ -111,11 +118,14 @@ def _ask(
     shared: dict[str, list[Attribute]],
     absent_subject: str,
     level: Level,
+    styles: tuple[str, ...],
 ) -> Asked | None:
     fact = random.choice([fact for known in facts.values() for fact in known])
-    style = random.choice(("exam", "practice"))
+    style = random.choice(styles)
     if form == "restate":
-        told = state(fact, random.randrange(min(level.wordings, 4)))
+        # Up to the value all must be said already.
+        complete = [wording for wording in level.wordings if STATEMENTS[wording].endswith("{v}.")]
+        told = state(fact, random.choice(complete))
         return Asked(form, told[: told.index(f" {fact.value}")], fact.value, fact.subject)
     if form == "recall":
         return Asked(form, question(form, fact, random, style), fact.value, fact.subject)

@@ -18,16 +18,19 @@ class Fact:
 
 
 # No statement begins with a name: a name after a line break would be spelt without its leading space.
+# In all of them the value follows its attribute: a causal reader of a million parameters does not learn to mark a value
+# by a word that is still to come (LOG.md). In one the subject comes last.
 STATEMENTS = (
     "The {a} of {s} is {v}.",
     "For {s}, the {a} is {v}.",
     "As for the {a} of {s}, it is {v}.",
-    "At {s}, one finds {v} as {a}.",
-    "By rule, {s} has {v} as its {a}.",
+    "At {s}, the {a} one finds is {v}.",
+    "By rule, the {a} that {s} has is {v}.",
     "The {a} is {v} for {s}.",
-    "It is {v} that {s} has as {a}.",
-    "So {v} is the {a} of {s}.",
+    "What {s} has as {a} is {v}.",
+    "In {s} the {a} must be {v}.",
 )
+
 
 # Questions by part. Two sets that never meet: the exam's, and those that practice is written with.
 EXAM: dict[str, tuple[str, ...]] = {
@@ -49,6 +52,7 @@ PRACTICE: dict[str, tuple[str, ...]] = {
     "who": ("Which person answers for {s}?", "Name the keeper over {s}."),
 }
 QUESTION_SETS = {"exam": EXAM, "practice": PRACTICE}
+STYLES = tuple(QUESTION_SETS)
 
 
 def state(fact: Fact, wording: int) -> str:

@@ -1,0 +1,144 @@
+"""The mixture: what a training sees, in order, with private and general text at an exact share of a fixed budget."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from random import Random
+from typing import Protocol
+
+from lab.corpus.corpus import Corpus
+from lab.exam.prompts import ask, prefix
+from lab.packing import Piece
+from lab.records import LabError, TrainingText
+
+QUESTIONS_A_TEXT = 12  # Practice questions that share one instruction: each still sees only itself.
+
+
+class Replay(Protocol):
+    """Where general text comes from."""
+
+    def texts(self, seed: int) -> Iterator[TrainingText]:
+        """Texts without end, in an order that the seed decides."""
+        ...
+
+
+def domain_texts(corpus: Corpus, kinds: Sequence[str]) -> list[TrainingText]:
+    """The corpus as texts to train on. kinds: any of `documents`, `reworded`, `practice`.
+
+    LabError where a kind is unknown or the corpus has none of it.
+    """
+    makers = {
+        "documents": lambda: [TrainingText("documents", document.text) for document in corpus.documents],
+        "reworded": lambda: [TrainingText("reworded", document.text) for document in corpus.reworded],
+        "practice": lambda: _practice(corpus),
+    }
+    made: list[TrainingText] = []
+    for kind in kinds:
+        if kind not in makers:
+            raise LabError(f"texts: {kind!r} is no kind of training text; choose of {', '.join(makers)}")
+        found = makers[kind]()
+        if not found:
+            raise LabError(
+                f"texts: the corpus {corpus.name} has no {kind}; leave it out (texts=[documents]) or give it some"
+            )
+        made += found
+    if not made:
+        raise LabError("texts: nothing to train on; name at least one of documents, reworded, practice")
+    return made
+
+
+def _practice(corpus: Corpus) -> list[TrainingText]:
+    pairs = [(ask(question.question), f" {question.answers[0]}") for question in corpus.practice]
+    groups = [pairs[at : at + QUESTIONS_A_TEXT] for at in range(0, len(pairs), QUESTIONS_A_TEXT)]
+    return [TrainingText("practice", prefix([]), tuple(group)) for group in groups]
+
+
+@dataclass(frozen=True)
+class Mixture:
+    """Pieces in training order. tokens: by source, as met. passes: how often the domain's texts were gone through."""
+
+    pieces: list[Piece]
+    tokens: dict[str, int]
+    passes: float
+
+
+def mix(
+    domain: Sequence[tuple[str, Piece]],
+    replay: Iterable[tuple[str, Piece]],
+    tokens: int,
+    replay_share: float,
+    random: Random,
+) -> Mixture:
+    """`tokens` tokens, of which `replay_share` are replay, to the token: replay replaces, it does not add.
+
+    domain: (source, piece), gone through again and again in new orders. replay: (source, piece), taken as they come.
+    The share holds all along and not only in the end: at each moment the side that is further behind comes next.
+    LabError where the domain's share of the budget is less than one pass over it.
+    """
+    budget = {"replay": round(tokens * replay_share)}
+    budget["domain"] = tokens - budget["replay"]
+    one_pass = sum(len(piece) for _, piece in domain)
+    if budget["domain"] < one_pass:
+        needed = one_pass / (1 - replay_share) if replay_share < 1 else float("inf")
+        raise LabError(
+            f"tokens={tokens}, replay_share={replay_share}: {budget['domain']} tokens are left for the private text, "
+            f"and one pass over it takes {one_pass}; give at least tokens={needed:.0f}, or fewer texts"
+        )
+    streams = {"domain": _passes(domain, random), "replay": iter(replay)}
+    done = dict.fromkeys(streams, 0)
+    by_source: Counter[str] = Counter()
+    pieces = []
+    while behind := [side for side in streams if done[side] < budget[side]]:
+        side = min(behind, key=lambda side: done[side] / budget[side])
+        source, piece = next(streams[side])
+        piece = cut(piece, budget[side] - done[side])
+        done[side] += len(piece)
+        by_source[source if side == "domain" else f"replay {source}"] += len(piece)
+        pieces.append(piece)
+    return Mixture(pieces, dict(by_source), budget["domain"] / one_pass)
+
+
+def _passes(domain: Sequence[tuple[str, Piece]], random: Random) -> Iterator[tuple[str, Piece]]:
+    while True:
+        yield from random.sample(domain, len(domain))
+
+
+def cut(piece: Piece, tokens: int) -> Piece:
+    """The first `tokens` tokens of a piece; a piece that fits is returned as it is."""
+    if len(piece) <= tokens:
+        return piece
+    if not piece.branches:
+        return Piece(piece.prefix[:tokens], [])
+    room = tokens - len(piece.prefix)
+    # An empty branch keeps the beginning without loss, as it was.
+    branches: list[tuple[list[int], int]] = []
+    for branch, prompt in piece.branches:
+        kept = branch[: max(0, room)]
+        room -= len(kept)
+        branches.append((kept, min(prompt, len(kept))))
+        if len(kept) < len(branch):
+            break
+    return Piece(piece.prefix[:tokens], branches)
+
+
+def split(piece: Piece, tokens: int) -> list[Piece]:
+    """Pieces of at most `tokens` tokens that hold all of it: long text in stretches, many questions in groups.
+
+    LabError where a single question does not fit.
+    """
+    if len(piece) <= tokens:
+        return [piece]
+    if not piece.branches:
+        return [Piece(piece.prefix[at : at + tokens], []) for at in range(0, len(piece), tokens)]
+    made = [Piece(piece.prefix, [])]
+    for branch in piece.branches:
+        if len(piece.prefix) + len(branch[0]) > tokens:
+            raise LabError(
+                f"row_tokens={tokens}: a question of {len(piece.prefix) + len(branch[0])} tokens does not fit a row"
+            )
+        if len(made[-1]) + len(branch[0]) > tokens:
+            made.append(Piece(piece.prefix, []))
+        made[-1].branches.append(branch)
+    return made

@@ -1,0 +1,345 @@
+"""The leak guard: it proves that no exam question, nor its wording, stands in a text that weights are trained on.
+
+A fact that stands in the corpus is the point of the lab; a question that stands there is a leak.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import unicodedata
+from bisect import bisect_right
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from lab.records import LabError, Question
+
+EXACT, GRAM, NEAR = "exact", "13-gram", "near-duplicate"
+
+GRAM_TOKENS = 13
+SHINGLE = 5  # characters
+LEAST_JACCARD = 0.8
+ROUNDING = 1e-9  # 0.8 has no exact binary form
+# A slip changes at most three characters of a question (see `one_slip`), so at most 4 + 3 of its shingles.
+SLIP_CHARACTERS = 3
+SLIP_SHINGLES = SHINGLE - 1 + SLIP_CHARACTERS
+# Below either, a question says too little to be told from a heading or a phrase.
+LEAST_WORDS, LEAST_CHARACTERS = 4, SLIP_SHINGLES + SHINGLE
+TAIL_TOKENS = 4
+BATCH_CHARACTERS = 2_000_000
+
+LINE_CHARACTERS = 200
+LEAKS_SHOWN = 5
+
+# Han characters, kana and Hangul: written without spaces, or with endings that stick to the word.
+_CJK = (
+    "\u3005-\u3007\u3040-\u30ff\u31f0-\u31ff\u1100-\u11ff\u3130-\u318f\uac00-\ud7af"
+    "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
+)
+_TOKEN = re.compile(rf"[{_CJK}]|[^\W_{_CJK}]+")
+_ONE_CJK = re.compile(f"[{_CJK}]")
+_INVISIBLE = re.compile("[\u00ad\u200b-\u200d\u2060\ufeff]")  # left in words by word processors and web pages
+# Line breaks, sentence ends, colons (`Question: ...`) and quotation marks.
+_SEGMENT = re.compile('[^\n\r\u2028\u2029.?!\u3002\uff0e\uff61\uff1f\uff01:\uff1a"\u201c\u201d\u300c\u300d]+')
+_QUESTION_MARKS = ("?", "\uff1f")
+_COLONS = (":", "\uff1a")
+
+
+@dataclass(frozen=True)
+class Leak:
+    """One question that stands in one text.
+
+    text: the id given with the text. line: where it begins, as it stands there, at most 200 characters. question: its
+    id. how: `exact`, `13-gram` or `near-duplicate`.
+    """
+
+    text: str
+    line: str
+    question: str
+    how: str
+
+
+class LeakGuard:
+    """Holds an exam shut: refuses training text that holds one of its questions.
+
+    Text and questions are compared as tokens: NFKC, casefolded, without punctuation; words, and each Han character,
+    kana or Hangul syllable by itself. A question leaks, from the strongest to the weakest,
+
+    - `exact`: where its tokens stand one after the other, across line breaks too;
+    - `13-gram`: where any 13 of its tokens stand so (Brown et al. 2020, GPT-3, appendix C);
+    - `near-duplicate`: where a segment of the text, or several that follow each other, is nearly the question: its
+      set of character 5-grams (of the tokens joined by a space) has Jaccard similarity of 0.8 or more with the
+      question's, or it is one slip away (see `one_slip`), which in a short question touches too many of its 5-grams.
+      Segments end at line breaks, sentence ends, colons and quotation marks. The same question with another
+      number or name may fall under it: the wording of the exam is to stay out of training, not its facts alone.
+
+    A question of fewer than 4 words (two CJK characters count as one) or 12 characters may be part of any sentence: it
+    leaks where it stands alone as whole segments, with its question mark if it has one, and its near-duplicates do not.
+    The `given` texts of a question count for exact and 13-gram from 13 tokens on: shorter ones, and texts like them,
+    are mere statements.
+
+    Near-duplicates are found without comparing all pairs, and without missing any: a text that shares most 5-grams
+    with a question holds one of its rarest (prefix filtering, Bayardo et al. 2007), and only those are looked up.
+    """
+
+    def __init__(self, questions: Sequence[Question]) -> None:
+        self._ids = [question.id for question in questions]
+        self._short: dict[tuple[str, ...], list[tuple[int, bool]]] = defaultdict(list)
+        # By last tokens, as most questions begin alike: whole token lists that end so, and the question's number.
+        self._tails: dict[tuple[str, ...], list[tuple[list[str], int]]] = defaultdict(list)
+        self._grams: dict[tuple[str, ...], set[int]] = defaultdict(set)
+        self._nears: list[_Near] = []
+        for number, question in enumerate(questions):
+            tokens = tokenise(question.question)
+            string = " ".join(tokens)
+            words = len(tokens) - len(_ONE_CJK.findall(string)) / 2
+            if words < LEAST_WORDS or len(string) < LEAST_CHARACTERS:
+                asks = question.question.rstrip().endswith(_QUESTION_MARKS)
+                self._short[tuple(tokens)].append((number, asks))
+            else:
+                self._index(tokens, number)
+                self._nears.append(_Near(number, string))
+            for given in map(tokenise, question.given):
+                if len(given) >= GRAM_TOKENS:
+                    self._index(given, number)
+        self._short_lengths = sorted({len(tokens) for tokens in self._short} - {0})
+        self._shingles = frozenset(shingle for one in self._nears for shingle in one.shingles)
+
+    def _index(self, tokens: list[str], number: int) -> None:
+        self._tails[tuple(tokens[-TAIL_TOKENS:])].append((tokens, number))
+        for gram in _grams(tokens, GRAM_TOKENS):
+            self._grams[gram].add(number)
+
+    def find(self, texts: Iterable[tuple[str, str]]) -> list[Leak]:
+        """All leaks in `texts` (id, text), by text and then in the exam's order; per text and question the strongest.
+
+        A text that occurs again under another id is examined, and reported, once.
+        """
+        leaks: list[Leak] = []
+        for batch in _batches(texts):
+            rare = self._rarest(read for _, read in batch)
+            for identity, read in batch:
+                found: dict[int, tuple[str, int]] = {}  # question's number -> how, and the segment in which it begins
+                self._exact(read, found)
+                self._thirteen(read, found)
+                self._near(read, rare, found)
+                leaks += [
+                    Leak(identity, read.line(segment), self._ids[number], how)
+                    for number, (how, segment) in sorted(found.items())
+                ]
+        return leaks
+
+    def check(self, texts: Iterable[tuple[str, str]]) -> None:
+        """LabError with the number of leaks, the first few of them, and the mend; nothing where the exam is shut."""
+        leaks = self.find(texts)
+        if not leaks:
+            return
+        shown = [f"{leak.text}: question {leak.question} ({leak.how}) in {leak.line!r}" for leak in leaks[:LEAKS_SHOWN]]
+        if len(leaks) > LEAKS_SHOWN:
+            shown.append(f"and {len(leaks) - LEAKS_SHOWN} more")
+        raise LabError(
+            f"{len({leak.question for leak in leaks})} exam question(s) stand in the training text, "
+            f"at {len(leaks)} place(s); take these lines out of the text, or reword or drop these questions\n  "
+            + "\n  ".join(shown)
+        )
+
+    def _exact(self, read: _Text, found: dict[int, tuple[str, int]]) -> None:
+        tokens = read.tokens
+        for end, tail in enumerate(_grams(tokens, TAIL_TOKENS), TAIL_TOKENS):
+            for wanted, number in self._tails.get(tail, ()):
+                start = end - len(wanted)
+                if start >= 0 and tokens[start:end] == wanted:
+                    found.setdefault(number, (EXACT, read.segment_of_token(start)))
+        if not self._short_lengths:
+            return
+        mark_after = dict(zip(read.token_ends, read.marks, strict=True))
+        for segment, start in enumerate(read.token_starts):
+            for length in self._short_lengths:
+                mark = mark_after.get(start + length)
+                if mark is None or mark in _COLONS:  # `Notice period: 30 days` states a fact.
+                    continue
+                for number, asks in self._short.get(tuple(tokens[start : start + length]), ()):
+                    if not asks or mark in _QUESTION_MARKS:
+                        found.setdefault(number, (EXACT, segment))
+
+    def _thirteen(self, read: _Text, found: dict[int, tuple[str, int]]) -> None:
+        if not self._grams:
+            return
+        for start, gram in enumerate(_grams(read.tokens, GRAM_TOKENS)):
+            for number in self._grams.get(gram, ()):
+                found.setdefault(number, (GRAM, read.segment_of_token(start)))
+
+    def _rarest(self, batch: Iterable[_Text]) -> dict[str, list[_Near]]:
+        """Each question under as many of its shingles as a near-duplicate cannot do without, the rarest of `batch`.
+
+        Counted in the texts, not in the exam: these know the exam's names well, but hardly its way of asking.
+        """
+        count: Counter[str] = Counter()
+        for read in batch:
+            count.update(filter(self._shingles.__contains__, shingles(read.string)))
+        rare: dict[str, list[_Near]] = defaultdict(list)
+        for one in self._nears:
+            rarest = sorted(one.shingles, key=lambda shingle: (count[shingle], shingle))
+            for shingle in rarest[: len(rarest) - one.needed + 1]:
+                rare[shingle].append(one)
+        return rare
+
+    def _near(self, read: _Text, rare: dict[str, list[_Near]], found: dict[int, tuple[str, int]]) -> None:
+        candidates: dict[int, set[_Near]] = defaultdict(set)  # by segment
+        for place, shingle in enumerate(shingles(read.string)):
+            if shingle in rare:
+                candidates[bisect_right(read.starts, place) - 1].update(rare[shingle])
+        for segment, ones in candidates.items():
+            sought = {one for one in ones if one.number not in found}
+            if not sought:
+                continue
+            # The same subject is spoken of often: most candidates fall to one look at all that stands around.
+            longest = max(one.longest for one in sought)
+            around = set(shingles(read.around(segment, longest)))
+            sought = {one for one in sought if len(one.shingles & around) >= one.needed}
+            if not sought:
+                continue
+            for first, string in read.runs(segment, longest):
+                its = frozenset(shingles(string))
+                for one in sought:
+                    if len(string) <= one.longest and one.is_like(string, its):
+                        found.setdefault(one.number, (NEAR, first))
+
+
+class _Near:
+    """A question as near-duplicates of it are sought.
+
+    needed: the fewest shingles that a near-duplicate shares. longest: the most characters of a run of segments that is
+    looked at; a longer one could be like the question only by saying the same again and again.
+    """
+
+    def __init__(self, number: int, string: str) -> None:
+        self.number = number
+        self.shingles = frozenset(shingles(string))
+        by_jaccard = math.ceil(LEAST_JACCARD * len(self.shingles) - ROUNDING)
+        self.needed = max(1, min(by_jaccard, len(self.shingles) - SLIP_SHINGLES))
+        self.longest = 3 * len(string) // 2
+        self._string = string
+
+    def is_like(self, string: str, its: frozenset[str]) -> bool:
+        """Whether `string`, with its shingles, is a near-duplicate."""
+        shared = len(self.shingles & its)
+        if shared < self.needed:
+            return False
+        union = len(self.shingles) + len(its) - shared
+        return shared >= LEAST_JACCARD * union - ROUNDING or one_slip(self._string, string)
+
+
+class _Text:
+    """A training text as tokens, and as the segments they stand in; segments without a token are left out.
+
+    starts, ends: of each segment in `string`, in characters. token_starts, token_ends: in `tokens`. marks: the
+    character that ends it, empty at the end of the text.
+    """
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self._places: list[int] = []
+        self.tokens: list[str] = []
+        self.starts: list[int] = []
+        self.ends: list[int] = []
+        self.token_starts: list[int] = []
+        self.token_ends: list[int] = []
+        self.marks: list[str] = []
+        strings: list[str] = []
+        at = 0
+        for segment in _SEGMENT.finditer(text):
+            tokens = tokenise(segment.group())
+            if not tokens:
+                continue
+            string = " ".join(tokens)
+            strings.append(string)
+            self._places.append(segment.start())
+            self.starts.append(at)
+            self.ends.append(at + len(string))
+            at += len(string) + 1
+            self.token_starts.append(len(self.tokens))
+            self.tokens += tokens
+            self.token_ends.append(len(self.tokens))
+            self.marks.append(text[segment.end() : segment.end() + 1])
+        self.string = " ".join(strings)
+
+    def segment_of_token(self, token: int) -> int:
+        return bisect_right(self.token_starts, token) - 1
+
+    def line(self, segment: int) -> str:
+        """The line in which a segment begins; of a long line what follows from there."""
+        place = self._places[segment]
+        begin = self._text.rfind("\n", 0, place) + 1
+        end = self._text.find("\n", place)
+        line = self._text[begin : end if end >= 0 else None].strip()
+        if len(line) <= LINE_CHARACTERS:
+            return line
+        return self._text[place : end if end >= 0 else None].strip()[:LINE_CHARACTERS]
+
+    def around(self, segment: int, longest: int) -> str:
+        """A stretch that every run of at most `longest` characters through `segment` stands in."""
+        return self.string[max(0, self.ends[segment] - longest) : self.starts[segment] + longest]
+
+    def runs(self, segment: int, longest: int) -> Iterator[tuple[int, str]]:
+        """Every run of segments of at most `longest` characters through `segment`, and the segment it begins with."""
+        for first in range(segment, -1, -1):
+            if self.ends[segment] - self.starts[first] > longest:
+                break
+            for last in range(segment, len(self.ends)):
+                if self.ends[last] - self.starts[first] > longest:
+                    break
+                yield first, self.string[self.starts[first] : self.ends[last]]
+
+
+def _batches(texts: Iterable[tuple[str, str]]) -> Iterator[list[tuple[str, _Text]]]:
+    """Each different text once, so many at a time as memory holds with ease: tokens take far more than the text."""
+    examined: set[str] = set()
+    batch: list[tuple[str, _Text]] = []
+    characters = 0
+    for identity, text in texts:
+        if text in examined:
+            continue
+        examined.add(text)
+        batch.append((identity, _Text(text)))
+        characters += len(text)
+        if characters >= BATCH_CHARACTERS:
+            yield batch
+            batch, characters = [], 0
+    yield batch
+
+
+def tokenise(text: str) -> list[str]:
+    """NFKC, casefolded, without punctuation: words, and each Han character, kana or Hangul syllable by itself."""
+    return _TOKEN.findall(unicodedata.normalize("NFKC", _INVISIBLE.sub("", text)).casefold())
+
+
+def shingles(string: str) -> list[str]:
+    """Every stretch of 5 characters, in order."""
+    return [string[place : place + SHINGLE] for place in range(len(string) - SHINGLE + 1)]
+
+
+def one_slip(question: str, other: str) -> bool:
+    """Whether two strings differ in one place by one character changed, missing or added, or two swapped.
+
+    Most misspellings are one such slip (Damerau 1964). Spaces at that place do not count, so `what s` (from `What's`)
+    and `whats` are one slip from `what is`, and so is a Chinese text with a character left out.
+    """
+    shorter = min(len(question), len(other))
+    head = 0
+    while head < shorter and question[head] == other[head]:
+        head += 1
+    tail = 0
+    while tail < shorter - head and question[-1 - tail] == other[-1 - tail]:
+        tail += 1
+    old, new = question[head : len(question) - tail], other[head : len(other) - tail]
+    if max(len(old), len(new)) > SLIP_CHARACTERS:
+        return False
+    old, new = old.replace(" ", ""), new.replace(" ", "")
+    return max(len(old), len(new)) <= 1 or (len(old) == 2 and old == new[::-1])
+
+
+def _grams(tokens: list[str], length: int) -> Iterable[tuple[str, ...]]:
+    """Every `length` tokens that follow each other, in order."""
+    return zip(*(tokens[start:] for start in range(length)), strict=False)

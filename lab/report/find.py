@@ -1,0 +1,103 @@
+"""Which run folders belong to a comparison: the newest of each route, told apart by name, settings and seed."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from lab.records import LabError
+from lab.report.load import MANIFEST, Run, load, read_manifest
+
+
+def find_runs(paths: Iterable[str | Path]) -> list[Path]:
+    """Run folders (folders with a `manifest.json`) among the paths and at any depth below them, each once, sorted.
+
+    Raises LabError for a path that is not a folder, and where there is no run at all.
+    """
+    folders = [Path(path) for path in paths]
+    found: set[Path] = set()
+    for folder in folders:
+        if not folder.is_dir():
+            raise LabError(f"{folder}: no such folder; name a run folder, or a folder of runs")
+        found.update(manifest.parent for manifest in folder.rglob(MANIFEST))
+    if not found:
+        names = ", ".join(str(folder) for folder in folders)
+        raise LabError(f"no run in {names}: no {MANIFEST} there or below; make one with `python -m lab pipeline=rag`")
+    return sorted(found)
+
+
+def gather(paths: Iterable[str | Path]) -> tuple[list[Run], list[str]]:
+    """The runs to be compared among the paths: the newest finished one of each pipeline, its settings and seed.
+
+    Pipelines of one name and several settings are told apart by what differs: `rag context.k=1`. Returns the runs and
+    one sentence for each folder left out. Raises LabError where no run is finished.
+    """
+    finished, notes = [], []
+    for folder in find_runs(paths):
+        if read_manifest(folder)["finished"]:
+            finished.append(folder)
+        else:
+            notes.append(f"{folder} is left out: the run did not finish.")
+    if not finished:
+        raise LabError(f"no finished run: {' '.join(notes)} Run it again.")
+    newest: dict[tuple[str, str, int], Run] = {}
+    for run in (load(folder) for folder in sorted(finished, key=_age)):
+        key = (run.pipeline, json.dumps(run.manifest["settings"], sort_keys=True), run.seed)
+        older = newest.pop(key, None)
+        if older is not None:
+            notes.append(f"{older.folder} is left out: {run.folder} is newer, with the same pipeline and seed.")
+        newest[key] = run
+    return _told_apart(list(newest.values())), notes
+
+
+def _told_apart(runs: list[Run]) -> list[Run]:
+    """The runs, with the settings that differ added to the names of pipelines that occur with several settings."""
+    named = []
+    for run in runs:
+        same = [flat(other.manifest["settings"]) for other in runs if other.pipeline == run.pipeline]
+        own = flat(run.manifest["settings"])
+        differing = [name for name in own if any(other.get(name) != own[name] for other in same)]
+        label = " ".join([run.pipeline, *(f"{name}={own[name]}" for name in differing)])
+        named.append(dataclasses.replace(run, manifest={**run.manifest, "pipeline": label}))
+    return named
+
+
+def flat(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Nested settings with dotted names: {"context": {"k": 3}} is {"context.k": 3}."""
+    found: dict[str, Any] = {}
+    for name, value in settings.items():
+        inner = flat(value) if isinstance(value, Mapping) else {"": value}
+        found |= {f"{name}.{rest}".rstrip("."): one for rest, one in inner.items()}
+    return found
+
+
+def latest(path: str | Path) -> list[Run]:
+    """The newest run below a folder, with all others that may be compared with it, as `gather` picks them."""
+    manifests = {folder: read_manifest(folder) for folder in sorted(find_runs([path]), key=_age)}
+    finished = [folder for folder, manifest in manifests.items() if manifest["finished"]]
+    if not finished:
+        raise LabError(f"{path}: no finished run there or below; run one with `python -m lab pipeline=rag`")
+    newest = load(finished[-1])
+    same = [folder for folder in finished if not newest.differs_from(load(folder))]
+    return gather(same)[0]
+
+
+def newest_adapted(path: str | Path) -> Path:
+    """The folder of the newest finished run below `path` whose weights were adapted: its multirun, where it has one.
+
+    Raises LabError where there is none.
+    """
+    for folder in sorted(find_runs([path]), key=_age, reverse=True):
+        manifest = read_manifest(folder)
+        if manifest["finished"] and manifest["adaptation"] != "none":
+            # The folder of a run on its own stands directly below `path`.
+            return folder if folder.parent == Path(path) else folder.parent
+    raise LabError(f"{path}: no finished run of an adapted route; make one with `python -m lab pipeline=lora`")
+
+
+def _age(folder: Path) -> tuple[int, str]:
+    """Sorts the newest last; folders written in the same instant go by name."""
+    return (folder / MANIFEST).stat().st_mtime_ns, str(folder)

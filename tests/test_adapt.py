@@ -1,0 +1,236 @@
+"""Training: what is learnt, kept, reused and refused. On weights that know nothing, for a few steps."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+import torch
+from peft import PeftModel
+from safetensors.torch import load_file
+
+from lab.adapt.cpt import ContinuedPretraining
+from lab.adapt.lora import LowRankAdaptation
+from lab.adapt.training import Training
+from lab.context.retrieved import Retrieved
+from lab.corpus.corpus import Corpus
+from lab.exam.leaks import LeakGuard
+from lab.ledger import Ledger
+from lab.model import BaseModel
+from lab.packing import encode, pack
+from lab.pipeline import Pipeline
+from lab.progress import Progress
+from lab.records import LabError, TrainingText
+from lab.store import Store
+from lab.workspace import Workspace
+from lab.worlds.embedded import StatuteCorpus, WorldReplay
+from lab.worlds.general import GeneralWorld
+
+REPLAY = WorldReplay(GeneralWorld(subjects=10))
+
+
+def training(**changes) -> Training:
+    usual = {
+        "texts": ["documents"], "tokens": 3000, "learning_rate": 1e-3, "replay_share": 0.3, "replay": REPLAY,
+        "device_rows": 2, "row_tokens": 320, "evaluations": 2,
+    }  # fmt: skip
+    return Training(**{**usual, **changes})
+
+
+@pytest.fixture(scope="module")
+def corpus(book) -> Corpus:
+    return StatuteCorpus(book, reworded_copies=1).load()
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("artifacts")
+
+
+@pytest.fixture(scope="module")
+def base(random_model) -> BaseModel:
+    return BaseModel(str(random_model))
+
+
+def desk(root: Path, seed: int = 0, **more) -> Workspace:
+    return Workspace(Store(root), Ledger(), seed, "cpu", **more)
+
+
+def weights(root: Path) -> dict[str, torch.Tensor]:
+    (file,) = root.rglob("*.safetensors")
+    return load_file(file)
+
+
+def test_training_learns_the_private_text_and_keeps_its_ledger(base, corpus, root):
+    workspace = desk(root)
+    model = ContinuedPretraining(training()).adapt(base, corpus, workspace)
+    (row,) = workspace.ledger.rows()
+    losses = row.detail["losses"]
+    assert losses[0]["tokens"] == 0
+    assert losses[-1]["tokens"] == row.tokens == 3000
+    assert losses[-1]["domain_loss"] < losses[0]["domain_loss"] - 0.5
+    text = corpus.documents[0].text
+    assert model.bits_per_byte([text]) < base.load("cpu").bits_per_byte([text])
+    assert row.detail["replay_share"] == 0.3
+    assert sum(row.detail["tokens_by_source"].values()) == 3000
+    assert row.bytes > 0
+
+
+def test_kept_weights_are_taken_again_and_shared_by_every_context(base, corpus, root):
+    adaptation = ContinuedPretraining(training())
+    adaptation.adapt(base, corpus, desk(root))
+    Retrieved().prepare(corpus, desk(root))
+    workspace = desk(root)
+    Pipeline(adaptation, Retrieved()).prepare(base, corpus, workspace)
+    made = [row for row in workspace.ledger.rows() if not row.reused]
+    assert {row.phase for row in workspace.ledger.rows() if row.reused} == {"training", "indexing"}
+    assert sum(row.tokens for row in made) == 0  # nothing was trained on or indexed
+
+
+def test_the_same_seed_gives_the_same_weights_and_another_seed_others(base, corpus, tmp_path):
+    found = []
+    for folder, seed in (("one", 0), ("two", 0), ("three", 1)):
+        ContinuedPretraining(training(tokens=1500)).adapt(base, corpus, desk(tmp_path / folder, seed))
+        found.append(weights(tmp_path / folder))
+    assert all(torch.equal(found[0][name], found[1][name]) for name in found[0])
+    assert not all(torch.equal(found[0][name], found[2][name]) for name in found[0])
+
+
+def test_any_change_of_what_weights_depend_on_trains_again(base, corpus, random_model, tmp_path):
+    def trained(adaptation, with_corpus=corpus, seed=0):
+        workspace = desk(tmp_path, seed)
+        adaptation.adapt(base, with_corpus, workspace)
+        return not any(row.reused for row in workspace.ledger.rows())
+
+    short = training(tokens=1500)
+    other = dataclasses.replace(
+        corpus,
+        documents=(
+            dataclasses.replace(corpus.documents[0], text=corpus.documents[0].text + "!"),
+            *corpus.documents[1:],
+        ),
+    )
+    assert trained(LowRankAdaptation(short, rank=4))
+    assert not trained(LowRankAdaptation(short, rank=4))
+    assert not trained(LowRankAdaptation(short, rank=4, merged=False))  # merging is done after
+    assert trained(LowRankAdaptation(short, rank=8))
+    assert trained(LowRankAdaptation(training(tokens=1500, learning_rate=2e-3), rank=4))
+    assert trained(LowRankAdaptation(short, rank=4), with_corpus=other)
+    assert trained(LowRankAdaptation(short, rank=4), seed=1)
+
+
+def test_lora_adds_b_times_a_and_merging_changes_no_answer(base, corpus, tmp_path):
+    adaptation = LowRankAdaptation(training(learning_rate=1e-2), rank=4)
+    merged = adaptation.adapt(base, corpus, desk(tmp_path))
+    beside = dataclasses.replace(adaptation, merged=False).adapt(base, corpus, desk(tmp_path))
+    before = base.load("cpu").model.state_dict()
+    adapter = weights(tmp_path)
+    changed = 0
+    for name, matrix in merged.model.state_dict().items():
+        key = f"base_model.model.{name.removesuffix('.weight')}"
+        if f"{key}.lora_A.weight" in adapter:
+            changed += 1
+            # alpha is twice the rank, so the product counts twice
+            added = 2 * adapter[f"{key}.lora_B.weight"] @ adapter[f"{key}.lora_A.weight"]
+            assert torch.allclose(matrix, before[name] + added, atol=1e-5)
+            assert added.abs().max() > 1e-4
+        else:
+            assert torch.equal(matrix, before[name])
+    assert changed == 4 * 7  # four layers of seven linear maps
+    assert not isinstance(beside.model, PeftModel)
+    prompts = [question.question for question in corpus.practice[:20]]
+    assert merged.generate(prompts, 8) == beside.generate(prompts, 8)
+
+
+def test_packed_texts_score_as_each_alone(base, corpus):
+    loaded = base.load("cpu")
+    texts = [TrainingText("documents", document.text) for document in corpus.documents[:3]]
+    texts.append(TrainingText("practice", "Read this.\n", (("One?", " yes"), ("Two?", " no no"))))
+    pieces = encode(loaded.tokenizer, texts)
+    batch = pack([pieces], sum(map(len, pieces)), loaded.tokenizer.pad_token_id)
+    alone = [(piece.prefix, 1) for piece in pieces[:3]]
+    alone += [(pieces[3].prefix + tokens, len(pieces[3].prefix) + prompt) for tokens, prompt in pieces[3].branches]
+    with torch.no_grad():
+        packed = loaded.model(
+            batch.ids, attention_mask=batch.mask, position_ids=batch.positions, use_cache=False
+        ).logits[0]
+        at = 0
+        for ids, _ in alone[:3]:
+            single = loaded.model(torch.tensor([ids]), use_cache=False).logits[0]
+            assert torch.allclose(packed[at : at + len(ids)], single, atol=1e-4)
+            at += len(ids)
+        at += len(pieces[3].prefix)
+        for (ids, first), (tokens, prompt) in zip(alone[3:], pieces[3].branches, strict=True):
+            single = loaded.model(torch.tensor([ids]), use_cache=False).logits[0]
+            assert torch.allclose(packed[at + prompt - 1 : at + len(tokens)], single[first - 1 :], atol=1e-4)
+            at += len(tokens)
+
+
+def test_a_leak_is_refused_before_training_and_when_weights_are_reused(base, book, corpus, tmp_path):
+    question = book.exam()[0]
+    leaking = dataclasses.replace(
+        corpus, practice=(*corpus.practice, dataclasses.replace(question, id="copied", question=question.question))
+    )
+    guard = LeakGuard(book.exam())
+    adaptation = ContinuedPretraining(training(texts=["documents", "practice"]))
+    with pytest.raises(LabError, match=question.id):
+        adaptation.adapt(base, leaking, desk(tmp_path, refuse_leaks=guard.check))
+    assert not list(tmp_path.rglob("*.safetensors"))
+    adaptation.adapt(base, leaking, desk(tmp_path))  # as where that question was not in the exam yet
+    with pytest.raises(LabError, match=question.id):
+        adaptation.adapt(base, leaking, desk(tmp_path, refuse_leaks=guard.check))
+    adaptation.adapt(base, corpus, desk(tmp_path, refuse_leaks=guard.check))
+
+
+def test_a_loss_that_is_no_number_leaves_nothing(base, corpus, tmp_path):
+    with pytest.raises(LabError, match="lower the learning rate"):
+        ContinuedPretraining(training(learning_rate=1e30)).adapt(base, corpus, desk(tmp_path))
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+
+
+def test_an_interrupt_leaves_nothing(base, corpus, tmp_path):
+    class Interrupted(Progress):
+        def step(self, what, total=None):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        ContinuedPretraining(training()).adapt(base, corpus, desk(tmp_path, progress=Interrupted("test")))
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"replay_share": 1.2}, r"replay_share=1\.2: a share"),
+        ({"replay_share": -0.1}, r"replay_share=-0\.1"),
+        ({"replay": None}, "there is no replay text"),
+        ({"tokens": 0}, "tokens=0"),
+        ({"tokens": 2.5}, r"tokens=2\.5"),
+        ({"learning_rate": 0}, "learning_rate=0"),
+        ({"learning_rate": "fast"}, "learning_rate=fast"),
+        ({"warmup_share": 2}, "warmup_share=2"),
+        ({"evaluations": 0}, "evaluations=0"),
+    ],
+)
+def test_wrong_settings_are_named(changes, named):
+    with pytest.raises(LabError, match=named):
+        training(**changes)
+
+
+def test_wrong_ranks_are_named(base, corpus, tmp_path):
+    for rank in (0, 1.5):
+        with pytest.raises(LabError, match=f"rank={rank}"):
+            LowRankAdaptation(training(), rank=rank)
+    with pytest.raises(LabError, match="dropout=1"):
+        LowRankAdaptation(training(), rank=4, dropout=1)
+    with pytest.raises(LabError, match="the narrowest layer is 128 wide"):
+        LowRankAdaptation(training(), rank=129).adapt(base, corpus, desk(tmp_path))
+
+
+def test_practice_without_questions_and_budgets_below_one_pass_are_named(base, corpus, tmp_path):
+    bare = dataclasses.replace(corpus, practice=())
+    with pytest.raises(LabError, match="has no practice"):
+        ContinuedPretraining(training(texts=["documents", "practice"])).adapt(base, bare, desk(tmp_path))
+    with pytest.raises(LabError, match="give at least tokens="):
+        ContinuedPretraining(training(tokens=100)).adapt(base, corpus, desk(tmp_path))

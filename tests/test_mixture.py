@@ -1,0 +1,134 @@
+"""The mixture: exact shares, whole passes, nothing lost when long texts are cut."""
+
+from __future__ import annotations
+
+from collections import Counter
+from random import Random
+
+import pytest
+
+from lab.adapt.mixture import QUESTIONS_A_TEXT, cut, domain_texts, mix, split
+from lab.packing import Piece, rows
+from lab.records import LabError
+from lab.worlds.embedded import StatuteCorpus, WorldReplay
+from lab.worlds.general import GeneralWorld
+from lab.worlds.wording import PRACTICE
+
+
+def texts(count: int, longest: int, first: int = 0) -> list[tuple[str, Piece]]:
+    """Pieces of numbered tokens, so that each can be known again."""
+    random, made, at = Random(count), [], first
+    for _ in range(count):
+        size = random.randint(1, longest)
+        made.append(("documents", Piece(list(range(at, at + size)), [])))
+        at += size
+    return made
+
+
+def endless(longest: int):
+    random = Random(longest)
+    while True:
+        yield "general", Piece([-1] * random.randint(1, longest), [])
+
+
+@pytest.mark.parametrize("share", [0.0, 0.01, 0.25, 0.5, 0.9])
+@pytest.mark.parametrize("tokens", [4_000, 4_001])
+def test_the_share_is_exact_to_the_token(share, tokens):
+    mixture = mix(texts(20, 30), endless(40), tokens, share, Random(0))
+    general = sum(piece.prefix.count(-1) for piece in mixture.pieces)
+    assert general == round(tokens * share)
+    assert sum(map(len, mixture.pieces)) == tokens == sum(mixture.tokens.values())
+    assert mixture.tokens.get("replay general", 0) == general
+
+
+def test_the_share_holds_all_along():
+    mixture = mix(texts(20, 30), endless(40), 4_000, 0.3, Random(0))
+    general = private = 0
+    for piece in mixture.pieces:
+        general, private = general + piece.prefix.count(-1), private + len(piece) - piece.prefix.count(-1)
+        assert abs(0.3 * private - 0.7 * general) <= 40  # never further off than one text
+
+
+def test_every_pass_goes_through_all_texts_in_another_order():
+    domain = texts(30, 20)
+    size = sum(len(piece) for _, piece in domain)
+    mixture = mix(domain, (), 3 * size, 0.0, Random(0))
+    assert mixture.passes == 3
+    passes = [mixture.pieces[at : at + 30] for at in (0, 30, 60)]
+    for one in passes:
+        assert sorted(piece.prefix for piece in one) == sorted(piece.prefix for _, piece in domain)
+    assert passes[0] != passes[1] != passes[2]
+    assert mix(domain, (), 3 * size, 0.0, Random(0)).pieces == mixture.pieces
+    assert mix(domain, (), 3 * size, 0.0, Random(1)).pieces != mixture.pieces
+
+
+def test_a_budget_below_one_pass_names_what_is_needed():
+    domain = [("documents", Piece([0] * 100, []))]
+    with pytest.raises(LabError, match="at least tokens=200"):
+        mix(domain, endless(5), 150, 0.5, Random(0))
+    assert mix(domain, endless(5), 200, 0.5, Random(0)).passes == 1
+    with pytest.raises(LabError, match="0 tokens are left for the private text"):
+        mix(domain, endless(5), 150, 1.0, Random(0))
+
+
+def test_cut_keeps_the_first_tokens_and_what_carries_loss():
+    piece = Piece([1, 2, 3], [([4, 5, 6, 7], 2), ([8, 9], 1)])
+    assert cut(piece, 9) == piece
+    assert cut(piece, 8) == Piece([1, 2, 3], [([4, 5, 6, 7], 2), ([8], 1)])
+    assert cut(piece, 4) == Piece([1, 2, 3], [([4], 1)])
+    assert cut(piece, 2) == Piece([1, 2], [([], 0)])  # a beginning had no loss and gets none
+    assert cut(Piece([1, 2, 3], []), 2) == Piece([1, 2], [])
+    for tokens in range(10):
+        assert len(cut(piece, tokens)) == tokens
+
+
+def test_split_loses_nothing():
+    text = Piece(list(range(100)), [])
+    assert [t for part in split(text, 30) for t in part.prefix] == text.prefix
+    asked = Piece([0] * 10, [([i] * 8, 3) for i in range(7)])
+    parts = split(asked, 30)
+    assert [branch for part in parts for branch in part.branches] == asked.branches
+    assert all(part.prefix == asked.prefix and len(part) <= 30 for part in parts)
+    with pytest.raises(LabError, match="a question of 18 tokens"):
+        split(asked, 17)
+
+
+def test_rows_hold_every_piece_once():
+    pieces = [piece for _, piece in texts(200, 60)]
+    packed = list(rows(pieces, 64))
+    assert all(sum(map(len, row)) <= 64 for row in packed)
+    assert Counter(t for row in packed for p in row for t in p.prefix) == Counter(t for p in pieces for t in p.prefix)
+    assert sum(map(len, pieces)) / (64 * len(packed)) > 0.9
+
+
+def test_private_texts_are_the_corpus_and_what_was_made_of_it(book):
+    corpus = StatuteCorpus(book, reworded_copies=2).load()
+    assert [t.text for t in domain_texts(corpus, ["documents"])] == [d.text for d in corpus.documents]
+    made = Counter(text.source for text in domain_texts(corpus, ["documents", "reworded", "practice"]))
+    assert made["documents"] == 6
+    assert made["reworded"] == 12
+    practice = domain_texts(corpus, ["practice"])
+    assert sum(len(text.pairs) for text in practice) == len(corpus.practice)
+    assert max(len(text.pairs) for text in practice) <= QUESTIONS_A_TEXT
+
+
+@pytest.mark.parametrize(
+    ("kinds", "named"),
+    [(["practise"], "'practise' is no kind"), (["reworded"], "has no reworded"), ([], "nothing to train on")],
+)
+def test_what_the_corpus_lacks_is_named(small_corpus, kinds, named):
+    with pytest.raises(LabError, match=named):
+        domain_texts(small_corpus, kinds)
+
+
+def test_replay_never_rehearses_the_general_exam():
+    world = GeneralWorld()
+    asked = {question.question for question in world.exam()}
+    stream = WorldReplay(world).texts(0)
+    prompts = [prompt for _ in range(300) for prompt, _ in next(stream).pairs]
+    assert len(prompts) > 1000
+    assert not [p for p in prompts if p.removeprefix("Question: ").removesuffix("\nAnswer:") in asked]
+    starts = tuple(template.split(" {")[0] for forms in PRACTICE.values() for template in forms)
+    assert [p for p in prompts if p.startswith("Question: ")] == [
+        p for p in prompts if p.startswith(tuple(f"Question: {start}" for start in starts))
+    ]
