@@ -8,6 +8,7 @@ import os
 import platform
 import random
 import subprocess
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -134,5 +135,7 @@ def quiet_libraries() -> None:
 
     transformers.utils.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
+    # peft asks transformers by the old name; nothing a user could mend.
+    warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing", category=FutureWarning)
     for name in ("sentence_transformers", "faiss", "huggingface_hub", "httpx", "accelerate"):
         logging.getLogger(name).setLevel(logging.ERROR)

@@ -14,7 +14,6 @@ import pytest
 from lab.corpus.passages import split
 from lab.records import LabError
 from lab.worlds import names
-from lab.worlds.embedded import StatuteCorpus, StatuteTuningExam
 from lab.worlds.general import GeneralWorld
 from lab.worlds.names import GENERAL_ATTRIBUTES, PRIVATE_ATTRIBUTES, owner, seeded
 from lab.worlds.reading import UNKNOWN, Level, exercise
@@ -185,17 +184,12 @@ def test_amendments_change_the_stated_facts_and_nothing_else(book):
     assert len(untouched) == len(changes)
 
 
-def test_tuning_asks_of_acts_whose_practice_is_held_back():
-    book = StatuteBook()
-    tuned_on = StatuteTuningExam(book, held_back=0.4).load()
-    practice = StatuteCorpus(book, held_back=0.4).load().practice
-    acts, trained = ({d for q in asked for d in q.documents} for asked in (tuned_on, practice))
-    assert len(acts) == 8
-    assert not acts & trained
-    assert len(trained) == 12
-    assert not {q.question for q in tuned_on} & {q.question for q in book.exam()}
-    with pytest.raises(LabError, match="no practised act is held back"):
-        StatuteTuningExam(book, held_back=0.0).load()
+def test_the_book_that_is_tuned_on_shares_no_fact_with_the_exam_s():
+    exam, tuned_on = StatuteBook(seed=0), StatuteBook(seed=1)
+    facts = [{fact for section in book.book for fact in section.facts} for book in (exam, tuned_on)]
+    questions = [{question.question for question in book.exam()} for book in (exam, tuned_on)]
+    assert not facts[0] & facts[1]
+    assert not questions[0] & questions[1]
 
 
 def test_the_same_seed_gives_the_same_bytes():

@@ -204,7 +204,7 @@ class Training:
                 disable_tqdm=True,
                 report_to="none",
             )
-            watch = _Watch([sum(map(len, row)) for row in packed], self.device_rows, advance)
+            watch = _Watch([sum(map(len, row)) for row in packed], self.device_rows, tuple(looked_at), advance)
             trainer = _FiniteTrainer(
                 model=model,
                 args=arguments,
@@ -236,7 +236,10 @@ class _FiniteTrainer(Trainer):
 class _Watch(TrainerCallback):
     """Notes the losses of each evaluation, and shows them with the steps."""
 
-    def __init__(self, row_tokens: Sequence[int], device_rows: int, advance: Callable[..., None]) -> None:
+    def __init__(
+        self, row_tokens: Sequence[int], device_rows: int, names: tuple[str, ...], advance: Callable[..., None]
+    ) -> None:
+        self._names = names
         self._seen = [0, *itertools.accumulate(row_tokens)]
         self._device_rows = device_rows
         self._advance = advance
@@ -248,8 +251,8 @@ class _Watch(TrainerCallback):
     def on_evaluate(self, args: Any, state: Any, control: Any, metrics: Any = None, **kwargs: Any) -> None:
         tokens = self._seen[min(state.global_step * self._device_rows, len(self._seen) - 1)]
         row = self.losses.setdefault(state.global_step, {"tokens": tokens, "domain_loss": None, "general_loss": None})
-        for name in ("domain", "general"):
+        for name in self._names:  # One call each, in this order.
             if f"eval_{name}_loss" in metrics:
                 row[f"{name}_loss"] = metrics[f"eval_{name}_loss"]
-        losses = ", ".join(f"{name} {row[f'{name}_loss']:.3f}" for name in ("domain", "general") if row[f"{name}_loss"])
-        self._advance(0, f"loss {losses}")
+        if f"eval_{self._names[-1]}_loss" in metrics:
+            self._advance(0, "loss " + ", ".join(f"{name} {row[f'{name}_loss']:.3f}" for name in self._names))

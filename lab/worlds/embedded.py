@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from lab.corpus.corpus import Corpus
 from lab.corpus.passages import split
 from lab.exam.suite import GeneralSuite
-from lab.records import LabError, Question, TrainingText
+from lab.records import Question, TrainingText
 from lab.worlds.general import GeneralWorld
 from lab.worlds.lessons import LEVELS, lesson
 from lab.worlds.names import seeded
@@ -17,35 +17,21 @@ from lab.worlds.statutes import StatuteBook
 
 @dataclass(frozen=True)
 class StatuteCorpus:
-    """The private statute book.
-
-    reworded_copies: further tellings of each act, for routes that train on them. held_back: the share of practised
-    acts whose practice is left out, to tune on.
-    """
+    """The private statute book. reworded_copies: further tellings of each act, for routes that train on them."""
 
     book: StatuteBook
     reworded_copies: int = 0
-    held_back: float = 0.0
 
     def load(self) -> Corpus:
         """Its acts, a passage a section, with practice questions and reworded copies apart."""
         documents = tuple(self.book.documents())
-        held_back = _held_back(self.book, self.held_back)
         return Corpus(
             name="statutes",
             documents=documents,
             passages=tuple(passage for document in documents for passage in split(document)),
-            practice=tuple(one for one in self.book.practice() if not held_back & set(one.documents)),
+            practice=tuple(self.book.practice()),
             reworded=tuple(self.book.reworded(self.reworded_copies)),
         )
-
-
-def _held_back(book: StatuteBook, share: float) -> frozenset[str]:
-    """Documents of practised acts that are tuned on."""
-    if not 0 <= share <= 1:
-        raise LabError(f"held_back={share}: a share is between 0 and 1")
-    acts = sorted(book.practised_acts)
-    return frozenset(f"act-{act:03}" for act in seeded("held back", book.seed).sample(acts, round(len(acts) * share)))
 
 
 @dataclass(frozen=True)
@@ -57,23 +43,6 @@ class StatuteExam:
     def load(self) -> list[Question]:
         """At least 600 questions for a book of 120 sections, in proportion for others."""
         return self.book.exam()
-
-
-@dataclass(frozen=True)
-class StatuteTuningExam:
-    """What settings are chosen by: practice questions on the acts that are held back. The exam stays shut meanwhile."""
-
-    book: StatuteBook
-    held_back: float
-    per_act: int = 60
-
-    def load(self) -> list[Question]:
-        """About `per_act` questions an act, less the two-hop ones that need an act which is not held back."""
-        acts = _held_back(self.book, self.held_back)
-        asked = [one for one in self.book.practice(self.per_act) if acts.issuperset(one.documents)]
-        if not asked:
-            raise LabError(f"held_back={self.held_back}: no practised act is held back; give a larger share")
-        return [replace(one, practised=False) for one in asked]
 
 
 @dataclass(frozen=True)

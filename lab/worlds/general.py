@@ -97,7 +97,7 @@ def reading_exam(random: Random, count: int, forms: tuple[str, ...] = ("recall",
     level = Level(subjects=(3, 3), facts=(3, 4), asks={"recall": 3, "kind": 1, "absent": 2}, questions=8)
     parts = ["reading", "reading", "distractors", "absent"]
     while len(questions) < count:
-        made = exercise(random, level, "probe")
+        made = exercise(random, level, "probe", styles=("exam",))
         part = parts[len(questions) % 4]
         fitting = [a for a in made.asked if (a.answer == UNKNOWN if part == "absent" else a.form in forms)]
         if not fitting:
