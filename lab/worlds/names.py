@@ -213,7 +213,7 @@ PRIVATE_ATTRIBUTES = _attributes(_PRIVATE_WORDS)
 
 
 def value(random: Random, kind: str, world: str | None, currency: str, longest_days: int = 99) -> str:
-    """A value of `kind` as it is written: `704 florins`, `36 days`, `Belcott Court`, `Mordak`."""
+    """A value of `kind` as it is written: `704 crowns`, `36 days`, `Belcott Court`, `Mordak`."""
     if kind == "money":
         return f"{number(random, world, 100, 999)} {currency}"
     if kind == "time":

@@ -100,7 +100,7 @@ class StatuteBook:
     def _own_value(self, random: Random, kind: str) -> str:
         # Two digits of days are too few for a large book, where every fact is to be told from every other.
         longest_days = 99 if self.acts * self.sections <= EXAM_SECTIONS else 999
-        return names.value(random, kind, "private", "florins", longest_days)
+        return names.value(random, kind, "private", "gems", longest_days)
 
     @cached_property
     def practised_acts(self) -> frozenset[int]:
