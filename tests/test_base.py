@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
+from lab.context.gold import Gold
 from lab.foundry import floors
+from lab.judge.grading import grade
+from lab.ledger import Ledger
 from lab.model import EMBEDDED, BaseModel
+from lab.store import Store
+from lab.student import Student
+from lab.workspace import Workspace
+from lab.worlds.embedded import StatuteCorpus
+from lab.worlds.statutes import StatuteBook
 
 
 @pytest.fixture(scope="module")
@@ -36,6 +45,16 @@ def test_the_base_can(measured, what, least):
 @pytest.mark.parametrize(("what", "most"), [("false_unknown", 0.05), ("private_closed_book", 0.03)])
 def test_the_base_does_not(measured, what, most):
     assert measured[what] <= most
+
+
+def test_the_base_reads_the_private_book():
+    corpus = StatuteCorpus(StatuteBook()).load()
+    asked = [question for question in StatuteBook().exam() if question.part == "recall"][:100]
+    reader = Gold().prepare(corpus, Workspace(Store(Path("unused")), Ledger(), seed=0, device="cpu"))
+    student = Student(BaseModel().load("cpu"), reader)
+    answers = student.answer(student.read(asked))
+    right = [grade(question, answer.text).exact_match for question, answer in zip(asked, answers, strict=True)]
+    assert sum(right) / len(right) >= 0.90
 
 
 def test_the_card_says_what_is_measured(card, measured):
