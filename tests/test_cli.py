@@ -5,10 +5,12 @@ from __future__ import annotations
 import csv
 import errno
 import json
+import shutil
 import sys
 from pathlib import Path
 
 import pytest
+from safetensors.torch import load_file, save_file
 
 from lab.__main__ import command_line
 from lab.exam.jsonl import load_questions
@@ -25,8 +27,8 @@ def lab(tmp_path: Path, random_model: Path, monkeypatch: pytest.MonkeyPatch, cap
     """Runs `python -m lab` in an empty folder; returns (exit code, stdout, stderr)."""
     monkeypatch.chdir(tmp_path)
 
-    def run(arguments: str, small: bool = True) -> tuple[int, str, str]:
-        given = arguments.split() + ([*SMALL.split(), f"model.path={random_model}"] if small else [])
+    def run(arguments: str, small: bool = True, model: Path = random_model) -> tuple[int, str, str]:
+        given = arguments.split() + ([*SMALL.split(), f"model.path={model}"] if small else [])
         monkeypatch.setattr(sys, "argv", ["lab", *given])
         capsys.readouterr()
         code = command_line()
@@ -78,6 +80,23 @@ def test_a_second_run_reuses_the_index(lab, tmp_path):
     assert not any(reused[0])
     assert any(reused[1])
     assert index.is_dir()
+
+
+def test_kept_answers_are_of_the_very_weights_and_prompts(lab, tmp_path, random_model):
+    def answering(arguments: str, model: Path = random_model) -> tuple[bool, list]:
+        assert lab(arguments, model=model)[0] == 0
+        run = load(max((tmp_path / "runs").iterdir(), key=lambda folder: folder.stat().st_mtime_ns))
+        return bool(run.costs[run.costs["phase"] == "answering"]["reused"].any()), run.answers["text"].tolist()
+
+    other = shutil.copytree(random_model, tmp_path / "other")
+    weights = load_file(other / "model.safetensors")
+    save_file({name: -tensor for name, tensor in weights.items()}, other / "model.safetensors", {"format": "pt"})
+    first = answering("pipeline=gold")
+    assert answering("pipeline=gold hydra.run.dir=runs/again") == (True, first[1])
+    reused, texts = answering("pipeline=gold hydra.run.dir=runs/other", model=other)
+    assert not reused
+    assert texts != first[1]
+    assert not answering("pipeline=random hydra.run.dir=runs/random")[0]
 
 
 def test_the_same_seed_gives_the_same_answers(lab, tmp_path):
