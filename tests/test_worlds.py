@@ -185,11 +185,10 @@ def test_amendments_change_the_stated_facts_and_nothing_else(book):
 
 
 def test_the_book_that_is_tuned_on_shares_no_fact_with_the_exam_s():
-    exam, tuned_on = StatuteBook(seed=0), StatuteBook(seed=1)
-    facts = [{fact for section in book.book for fact in section.facts} for book in (exam, tuned_on)]
-    questions = [{question.question for question in book.exam()} for book in (exam, tuned_on)]
+    # Names recur, as there are only so many of two syllables; what is told of them does not.
+    facts = [{fact for section in StatuteBook(seed=seed).book for fact in section.facts} for seed in (0, 1)]
+    assert min(map(len, facts)) > 400
     assert not facts[0] & facts[1]
-    assert not questions[0] & questions[1]
 
 
 def test_the_same_seed_gives_the_same_bytes():
