@@ -23,7 +23,7 @@ test: $(READY) ## run the tests
 check: $(READY) ## lint, format and types
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy lab
 
-base: $(READY) ## train the embedded base model again (about an hour on two cores)
+base: $(READY) ## train the embedded base model again (about an hour and a half on two cores)
 	$(BIN)/python -m lab.foundry model=tiny
 
 notebooks: $(READY) ## execute the notebooks on the runs below runs/

@@ -1,6 +1,6 @@
 """Build a base model from scratch on the general world: one that can read, and remembers what it was taught.
 
-    python -m lab.foundry model=tiny                # two CPU cores, about an hour: the embedded default
+    python -m lab.foundry model=tiny                # two CPU cores, an hour and a half: the embedded default
     python -m lab.foundry model=small out=bases/small device=cuda
     python -m lab.foundry model=tiny start=artifacts/foundry/tiny     # go on from the last checkpoint
 

@@ -161,10 +161,7 @@ def names(random: Random, world: str, count: int) -> list[str]:
 
 
 def made_up_word(random: Random, world: str) -> str:
-    """A lower-case word of one syllable that means nothing, owned by `world`; most are two tokens.
-
-    Longer words were the hurdle on which readers of a million parameters stopped: see LOG.md.
-    """
+    """A lower-case word of one syllable that means nothing, owned by `world`; most are two tokens."""
     while True:
         word = random.choice(_ONSETS) + random.choice(_VOWELS) + random.choice(_CODAS)
         if owner(word) == world:
