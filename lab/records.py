@@ -54,6 +54,8 @@ class Question:
     passages: ids of the gold passages, empty where the corpus does not say. documents: ids of the documents the
     question is about, the first is its cluster for the bootstrap. practised: whether practice covered its act.
     given: texts that belong to the question itself (a reading exercise), shown by every route, closed-book too.
+    choices: of a multiple-choice question, in the order of their letters A, B, ...; `answers` is then the right letter.
+    evidence: gold text by its words, where ids are not known: it is matched to passages by content.
     """
 
     id: str
@@ -64,6 +66,8 @@ class Question:
     documents: tuple[str, ...] = ()
     practised: bool | None = None
     given: tuple[str, ...] = ()
+    choices: tuple[str, ...] = ()
+    evidence: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -89,7 +93,9 @@ class Answer:
     """What a student handed in for one question, with what it took.
 
     passages: (passage id, score) in prompt order. log_probability: of the reference answer given the same prompt,
-    natural log, summed over its tokens. seconds: share of the batch's time; retrieval_seconds apart.
+    natural log, summed over its tokens; None where the model does not tell. seconds: share of the batch's time;
+    retrieval_seconds apart. choices: of each choice (log-probability of its letter, of its text) after the prompt; empty
+    where there are none. error: why there is no answer (a server that failed), None where there is one.
     """
 
     question_id: str
@@ -100,7 +106,9 @@ class Answer:
     answer_tokens: int
     seconds: float
     retrieval_seconds: float
-    log_probability: float
+    log_probability: float | None
+    choices: tuple[tuple[float, float], ...] = ()
+    error: str | None = None
 
 
 @dataclass(frozen=True)

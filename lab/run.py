@@ -187,7 +187,8 @@ def _sit(student: Student, questions: list[Question], workspace: Workspace, phas
         else:
             entry.tokens = artifact.cost["tokens"]
         rows = list(read_jsonl(artifact.path / "answers.jsonl"))
-    return [Answer(**{**row, "passages": tuple(map(tuple, row["passages"]))}) for row in rows]
+    lists = ("passages", "choices")
+    return [Answer(**{**row, **{name: tuple(map(tuple, row[name])) for name in lists}}) for row in rows]
 
 
 def _release() -> None:
