@@ -7,6 +7,8 @@ import logging
 import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
+from itertools import accumulate
+from typing import TypeAlias
 
 from lab.corpus.corpus import Corpus
 from lab.records import LabError, Passage, Question
@@ -17,6 +19,7 @@ log = logging.getLogger(__name__)
 LEAST, LEAST_PASSAGE = 6, 12
 ANCHOR, ANCHORS_TRIED = 16, 8
 MOST_PLACES = 5  # a text that stands in more documents is no evidence for one of them
+Span: TypeAlias = tuple[int, int, str]  # start and end in the plain form, passage id
 LEAST_COVERED = 0.5  # of evidence that is pieced together from passages
 NAMED = 10  # ids shown in a message
 
@@ -72,7 +75,12 @@ def _places(texts: Sequence[str], corpus: Corpus) -> list[tuple[str, ...]]:
         passages[passage.document_id].append(passage)
     found: list[tuple[str, ...]] = [()] * len(texts)
     missing = []
-    for number, hits in enumerate(find_all(needles, documents, LEAST)):
+    standing = find_all(needles, documents, LEAST)
+    spans = {
+        index: _spans(corpus.documents[index].text, passages[corpus.documents[index].id])
+        for index in {index for hits in standing for index, _ in hits}
+    }
+    for number, hits in enumerate(standing):
         by_document = dict(reversed(hits))  # the first place in each
         if not by_document:
             missing.append(number)
@@ -80,24 +88,19 @@ def _places(texts: Sequence[str], corpus: Corpus) -> list[tuple[str, ...]]:
             found[number] = tuple(
                 id
                 for index, start in sorted(by_document.items())
-                for id in _cover(
-                    corpus.documents[index].text,
-                    passages[corpus.documents[index].id],
-                    start,
-                    start + len(needles[number]),
-                )
+                for id in _cover(spans[index], start, start + len(needles[number]))
             )
     if missing:
         pieces = find_all([plain(passage.text) for passage in corpus.passages], [needles[n] for n in missing])
-        inside: dict[int, list[tuple[int, int, str]]] = defaultdict(list)  # (start, end, id) in each text
+        inside: dict[int, list[Span]] = defaultdict(list)
         for passage, hits in zip(corpus.passages, pieces, strict=True):
             length = len(plain(passage.text))
             for index, start in hits:
                 inside[index].append((start, start + length, passage.id))
-        for index, spans in inside.items():
-            covered = len({place for start, end, _ in spans for place in range(start, end)})
+        for index, held in inside.items():
+            covered = len({place for start, end, _ in held for place in range(start, end)})
             if covered >= LEAST_COVERED * len(needles[missing[index]]):
-                found[missing[index]] = tuple(dict.fromkeys(id for _, _, id in sorted(spans)))
+                found[missing[index]] = tuple(dict.fromkeys(id for _, _, id in sorted(held)))
     return found
 
 
@@ -142,26 +145,27 @@ class _Plain(dict[str, str]):
 _PLAIN = _Plain()
 
 
-def _cover(text: str, passages: Iterable[Passage], first: int, last: int) -> list[str]:
-    """Ids of the passages that hold plain(text)[first:last]: each that holds all of it, else the fewest together."""
-    spans = []
-    for passage in passages:
-        start = len(plain(text[: passage.start]))
-        spans.append((start, start + len(plain(passage.text)), passage.id))
+def _spans(text: str, passages: Iterable[Passage]) -> list[Span]:
+    """Where each passage begins and ends in the plain form of its document."""
+    places = list(accumulate((len(_PLAIN[character]) for character in text), initial=0))
+    return [(places[passage.start], places[passage.end], passage.id) for passage in passages]
+
+
+def _cover(spans: Sequence[Span], first: int, last: int) -> list[str]:
+    """Ids of the passages that hold all from first to last; where there is none, of the fewest that do together."""
     whole = [id for start, end, id in spans if start <= first and last <= end]
-    if whole:
-        return whole
-    chosen, reached = [], first
-    while reached < last:
-        # Of those that begin before what is still missing, the one that reaches furthest; a gap is stepped over.
-        going = [span for span in spans if span[1] > reached and span[0] < last]
+    chosen: list[str] = []
+    reached = first
+    while not whole and reached < last:
+        going = [span for span in spans if span[0] < last and span[1] > reached]
         if not going:
             break
+        # Of those that go on from here, the one that reaches furthest; what no passage holds is stepped over.
         touching = [span for span in going if span[0] <= reached]
         best = max(touching, key=lambda span: span[1]) if touching else min(going)
         chosen.append(best[2])
         reached = best[1]
-    return chosen
+    return whole or chosen
 
 
 def _offsets(needle: str, width: int) -> list[int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,8 @@ from typing import Any
 from lab.exam.jsonl import parse_json
 from lab.exam.questions import Placed, build_questions, check_path, raise_faults, text_fault
 from lab.records import LabError, Question
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -42,9 +45,16 @@ class Paragraph:
 
 
 def load_squad(path: Path) -> list[Question]:
-    """Read and check a file; LabError with all of its faults, each with place, field and mend."""
-    paragraphs, rows = _read(path)
-    return build_questions(path, _rows(paragraphs, rows))
+    """Read and check a file; LabError with all of its faults, each with place, field and mend.
+
+    Questions without a wording, which published files have (CMRC 2018 trial: two), are left out and named in the log.
+    """
+    rows = list(_rows(*_read(path)))
+    empty = [row for _, row in rows if isinstance(row, dict) and _is_blank(row["question"])]
+    if empty:
+        names = ", ".join(str(row["id"]) for row in empty)
+        log.warning("%s: left out %d of %d questions, which have no wording: %s", path, len(empty), len(rows), names)
+    return build_questions(path, (row for row in rows if row[1] not in empty))
 
 
 def load_paragraphs(path: Path) -> list[Paragraph]:
@@ -97,6 +107,10 @@ def _read(path: Path) -> tuple[list[tuple[Paragraph, str]], list[list[Any]]]:
         ids[one.id] = here
     raise_faults(path, faults)
     return found, questions
+
+
+def _is_blank(value: Any) -> bool:
+    return isinstance(value, str) and not value.strip()
 
 
 def _rows(paragraphs: list[tuple[Paragraph, str]], questions: list[list[Any]]) -> Iterator[Placed]:
