@@ -1,9 +1,13 @@
 """Grades against hand-made cases, and scripted students whose scores are known beforehand."""
 
+from typing import Any
+
 import pytest
 
-from lab.judge.grading import contains, exact_match, grade, is_unknown, normalise, token_f1
-from lab.records import LabError, Question
+from lab.judge.grading import grade as grade_answer
+from lab.judge.grading import is_unknown
+from lab.judge.words import contains, exact_match, normalise, token_f1
+from lab.records import Answer, Grade, LabError, Question
 
 QUESTION = Question("q1", "How much is the quay fee?", ("40 crowns", "forty crowns"))
 ABSENT = Question("q2", "Who painted the lighthouse?", ("unknown",))
@@ -15,6 +19,11 @@ EXAM = [
     Question("q5", "Which choice?", ("A",)),
     Question("q6", "What is the rate?", ("3.5 %",)),
 ]
+
+
+def grade(question: Question, text: str, **more: Any) -> Grade:
+    """The grade of a text handed in."""
+    return grade_answer(question, Answer(question.id, text, (), "d", 1, 1, 0.0, 0.0, None, **more))
 
 
 @pytest.mark.parametrize(

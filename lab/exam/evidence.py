@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import logging
+import sys
 import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
@@ -112,9 +113,8 @@ def find_all(needles: Sequence[str], texts: Sequence[str], least: int = LEAST_PA
     """
     found: list[list[tuple[int, int]]] = [[] for _ in needles]
     for width in (least, ANCHOR):
-        wanted = [
-            n for n, needle in enumerate(needles) if len(needle) >= least and (len(needle) >= ANCHOR) == (width == ANCHOR)
-        ]
+        fits = range(least, ANCHOR) if width == least else range(ANCHOR, sys.maxsize)
+        wanted = [n for n, needle in enumerate(needles) if len(needle) in fits]
         index: dict[str, list[tuple[int, int]]] = defaultdict(list)  # stretch -> (needle, its offset in the needle)
         shared = Counter(needles[n][at : at + width] for n in wanted for at in _offsets(needles[n], width))
         for n in wanted:

@@ -20,8 +20,9 @@ class JsonlExam:
     - `id`, `question`, and either `answers` (accepted forms, the reference first; `unknown` where the corpus does not
       say), or `choices` with `answer`: the letter, the index from 0 or the text of the right one (`answers` for
       several right ones);
-    - optionally `passages` (gold passage ids) or `evidence` (gold text, which is matched to passages by content), `part`
-      (the kind of question), `documents` (the first clusters the bootstrap), `practised`, `given` (shown by every route).
+    - optionally `passages` (gold passage ids) or `evidence` (gold text, which is matched to passages by content),
+      `part` (the kind of question), `documents` (the first clusters the bootstrap), `practised`, `given` (shown by
+      every route).
     """
 
     path: str

@@ -71,7 +71,7 @@ def _read(path: Path) -> tuple[list[tuple[Paragraph, str]], list[list[Any]]]:
     except ValueError as error:
         raise LabError(f"{path}: {error}") from None
     if not isinstance(content, dict) or not isinstance(content.get("data"), list):
-        raise LabError(f"{path}: no list \"data\" in it; it is not in SQuAD's layout, exam=jsonl may be what you need")
+        raise LabError(f'{path}: no list "data" in it; it is not in SQuAD\'s layout, exam=jsonl may be what you need')
     faults: list[str] = []
     found: list[tuple[Paragraph, str]] = []
     questions: list[list[Any]] = []
@@ -87,7 +87,9 @@ def _read(path: Path) -> tuple[list[tuple[Paragraph, str]], list[list[Any]]]:
             continue
         name = str(article.get("id") or title or f"article-{number + 1}")
         if name in taken:
-            faults.append(f"{place}, {'id' if article.get('id') else 'title'}: {name!r} stands at {taken[name]} already")
+            faults.append(
+                f"{place}, {'id' if article.get('id') else 'title'}: {name!r} stands at {taken[name]} already"
+            )
         taken[name] = place
         for count, paragraph in enumerate(article["paragraphs"]):
             here = f"{place}.paragraphs[{count}]"

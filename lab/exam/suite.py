@@ -27,7 +27,8 @@ class GeneralSuite:
 class FilesSuite:
     """A general suite of the user's own files; none at all makes an empty suite.
 
-    exams: .jsonl, SQuAD .json, MMLU .csv files, or folders of .csv; each is a part named by its file. texts: .md and
+    exams: .jsonl, SQuAD .json, MMLU .csv files, or folders of .csv; each is a part named by its file. The corpus
+    does not hold them, so a question's evidence is given with it, by every route. texts: .md and
     .txt files, or folders of them, held out from everything. stretch_characters: the length that a text is cut into,
     at line ends where there are any. stretches: at most so many of them, spread evenly over all.
     """
@@ -58,7 +59,14 @@ class FilesSuite:
             taken[stem] = path
             folder = Path(path).is_dir()
             questions += [
-                dataclasses.replace(one, id=f"{stem}/{one.id}", part=one.part if folder else stem)
+                dataclasses.replace(
+                    one,
+                    id=f"{stem}/{one.id}",
+                    part=one.part if folder else stem,
+                    given=one.given or one.evidence,
+                    passages=(),
+                    evidence=(),
+                )
                 for one in load_exam(Path(path))
             ]
         cut = [piece for path in self.texts for text in _texts(Path(path)) for piece in self._cut(text)]
@@ -96,4 +104,4 @@ def _texts(path: Path) -> list[str]:
     try:
         return [file.read_text(encoding="utf-8-sig") for file in files]
     except UnicodeDecodeError:
-        raise LabError(f"general.texts: {path}: not all UTF-8; save it as UTF-8, or name the files one by one") from None
+        raise LabError(f"general.texts: {path}: not UTF-8; save it so, or name the files one by one") from None

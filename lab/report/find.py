@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from lab.records import LabError
-from lab.report.load import MANIFEST, Run, load, read_manifest
+from lab.report.load import EXTERNAL, MANIFEST, Run, load, read_manifest
 
 
 def find_runs(paths: Iterable[str | Path]) -> list[Path]:
@@ -92,7 +92,7 @@ def newest_adapted(path: str | Path) -> Path:
     """
     for folder in sorted(find_runs([path]), key=_age, reverse=True):
         manifest = read_manifest(folder)
-        if manifest["finished"] and manifest["adaptation"] != "none":
+        if manifest["finished"] and manifest["adaptation"] not in ("none", EXTERNAL):
             # The folder of a run on its own stands directly below `path`.
             return folder if folder.parent == Path(path) else folder.parent
     raise LabError(f"{path}: no finished run of an adapted route; make one with `python -m lab pipeline=lora`")
