@@ -42,19 +42,27 @@ def load_questions(path: Path) -> list[Question]:
     return build_questions(path, placed_rows(path))
 
 
-def placed_rows(path: Path) -> Iterator[Placed]:
-    """Each line that is not blank, as ("line 3", its JSON object) or ("line 3", why it is none)."""
+def placed_rows(path: Path, numbers: bool = False) -> Iterator[Placed]:
+    """Each line that is not blank, as ("line 3", its JSON object) or ("line 3", why it is none).
+
+    numbers: whether NaN and infinity, which Python writes and JSON has not, are read as such.
+    """
     with path.open("rb") as file:
         for number, raw in enumerate(file, 1):
             line = raw.removeprefix(codecs.BOM_UTF8) if number == 1 else raw
             if line.strip():
-                yield f"line {number}", _row(line)
+                yield f"line {number}", _row(line, numbers)
 
 
-def parse_json(raw: bytes) -> Any:
-    """Strict JSON: ValueError, worded for the user, for other bytes than UTF-8, NaN, infinity and a doubled name."""
+def parse_json(raw: bytes, numbers: bool = False) -> Any:
+    """Strict JSON: ValueError, worded for the user, for other bytes than UTF-8, NaN, infinity and a doubled name.
+
+    numbers: NaN and infinity are read.
+    """
     try:
-        return json.loads(raw.decode("utf-8"), parse_constant=_no_number, object_pairs_hook=_named_once)
+        return json.loads(
+            raw.decode("utf-8"), parse_constant=float if numbers else _no_number, object_pairs_hook=_named_once
+        )
     except UnicodeDecodeError as error:
         raise ValueError(f"not UTF-8 (byte {error.start + 1}); save the file as UTF-8") from None
     except json.JSONDecodeError as error:
@@ -63,9 +71,9 @@ def parse_json(raw: bytes) -> Any:
         raise ValueError("nested too deeply; mend or delete it") from None
 
 
-def _row(line: bytes) -> dict[str, Any] | str:
+def _row(line: bytes, numbers: bool) -> dict[str, Any] | str:
     try:
-        row = parse_json(line)
+        row = parse_json(line, numbers)
     except ValueError as error:
         return str(error)
     return row if isinstance(row, dict) else "a JSON object is needed, one a line"

@@ -75,12 +75,16 @@ def flat(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def latest(path: str | Path) -> list[Run]:
-    """The newest run below a folder, with all others that may be compared with it, as `gather` picks them."""
+    """The newest run below a folder, with all others that may be compared with it, as `gather` picks them.
+
+    A run of the lab's own goes before newer answers of other systems, which do not tell what they were prepared from.
+    """
     manifests = {folder: read_manifest(folder) for folder in sorted(find_runs([path]), key=_age)}
     finished = [folder for folder, manifest in manifests.items() if manifest["finished"]]
     if not finished:
         raise LabError(f"{path}: no finished run there or below; run one with `python -m lab pipeline=rag`")
-    newest = load(finished[-1])
+    own = [folder for folder in finished if manifests[folder]["adaptation"] != EXTERNAL]
+    newest = load((own or finished)[-1])
     same = [folder for folder in finished if not newest.differs_from(load(folder))]
     return gather(same)[0]
 
