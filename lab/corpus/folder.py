@@ -11,7 +11,7 @@ from pathlib import Path
 from random import Random
 
 from lab.corpus.corpus import Corpus
-from lab.corpus.passages import headings, split
+from lab.corpus.passages import check_sizes, headings, split
 from lab.exam.jsonl import load_questions
 from lab.records import Document, LabError, TrainingText
 
@@ -113,14 +113,19 @@ def _shown(path: Path) -> str:
 class FolderCorpus:
     """A folder of documents as a corpus.
 
-    max_characters: the longest passage. reworded: a folder of the same documents in other words, to train on.
-    practice: a .jsonl file of questions to train on, in the exam's format; never exam questions.
+    max_tokens, overlap_tokens: of a passage, see `lab.corpus.passages.split`. reworded: a folder of the same documents
+    in other words, to train on. practice: a .jsonl file of questions to train on, in the exam's format; never exam
+    questions.
     """
 
     path: str
-    max_characters: int = 1000
+    max_tokens: int = 384
+    overlap_tokens: int = 0
     reworded: str | None = None
     practice: str | None = None
+
+    def __post_init__(self) -> None:
+        check_sizes(self.max_tokens, self.overlap_tokens)
 
     def load(self) -> Corpus:
         """Its documents, cut into passages; each file that was left out is named in the log with its reason."""
@@ -128,7 +133,9 @@ class FolderCorpus:
         return Corpus(
             name=Path(self.path).name,
             documents=documents,
-            passages=tuple(passage for document in documents for passage in split(document, self.max_characters)),
+            passages=tuple(
+                passage for document in documents for passage in split(document, self.max_tokens, self.overlap_tokens)
+            ),
             reworded=_documents(self.reworded) if self.reworded else (),
             practice=tuple(load_questions(Path(self.practice))) if self.practice else (),
         )
