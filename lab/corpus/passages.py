@@ -77,6 +77,11 @@ def count_tokens(text: str) -> int:
     return sum(1 for _ in TOKEN.finditer(text))
 
 
+def count_sections(text: str) -> int:
+    """How many headings and articles a text has: about as many passages as it makes at the least."""
+    return sum(1 for _ in headings(text)) + sum(1 for _ in ARTICLE.finditer(text))
+
+
 def split(document: Document, max_tokens: int = 384, overlap_tokens: int = 0) -> list[Passage]:
     """Cut a document into passages of at most `max_tokens` tokens each, as `count_tokens` counts them.
 
