@@ -93,6 +93,7 @@ def run(experiment: Experiment) -> Path:
         "finished": False,
     }
     _write_json(experiment.folder / "manifest.json", manifest)
+    write_jsonl(experiment.folder / "quarantine.jsonl", corpus.quarantined)
 
     guard = LeakGuard([*exam, *general_questions])
     guard.check((document.id, document.text) for document in corpus.documents)  # An index must not hold it either.

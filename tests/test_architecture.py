@@ -66,7 +66,7 @@ def choices(group: str) -> list[str]:
 
 
 NEEDED = {
-    "corpus": {"folder": "corpus.path=x"},
+    "corpus": dict.fromkeys(("folder", "jsonl", "hub"), "corpus.path=x"),
     "exam": {"jsonl": "exam.path=x"},
     "replay": {"folder": "replay.path=x"},
 }
