@@ -76,4 +76,4 @@ def _prompt(question: Question, passages: Sequence[ScoredPassage]) -> str:
     # What belongs to the question itself stands nearest to it, after whatever the reader found.
     lines = [passage_line(scored.passage.title, scored.passage.text) for scored in passages]
     given = [passage_line("", text) for text in question.given]
-    return prompt(question.question, lines + given)
+    return prompt(question.question, lines + given, question.choices)

@@ -18,7 +18,7 @@ FLOORS = {
     "adapt": 2, "context": 2, "model": 2, "packing": 2, "curriculum": 2,
     "student": 3, "pipeline": 3,
     "judge": 4, "report": 4,
-    "__main__": 5, "run": 5, "foundry": 5,
+    "__main__": 5, "run": 5, "grade": 5, "foundry": 5,
 }  # fmt: skip
 # The judge and the report look at records only: they must be free to judge answers that no student of ours gave.
 APART = {"judge": {"records", "judge"}, "report": {"records", "ledger", "judge", "report"}}
@@ -66,8 +66,8 @@ def choices(group: str) -> list[str]:
 
 
 NEEDED = {
-    "corpus": dict.fromkeys(("folder", "jsonl", "hub"), "corpus.path=x"),
-    "exam": {"jsonl": "exam.path=x"},
+    "corpus": dict.fromkeys(("folder", "jsonl", "hub", "squad"), "corpus.path=x"),
+    "exam": dict.fromkeys(("jsonl", "squad", "csv_choice"), "exam.path=x"),
     "replay": {"folder": "replay.path=x"},
 }
 CASES = [(group, c) for group in ("pipeline", "model", "corpus", "exam", "general", "replay") for c in choices(group)]

@@ -78,7 +78,7 @@ def test_a_perfect_student_scores_exactly_one(book, small_corpus, workspace):
     model = ScriptedModel({question.question: question.answers[0] for question in exam})
     student = Student(model, Gold().prepare(small_corpus, workspace))
     answers = student.answer(student.read(exam))
-    grades = [grade(question, answer.text) for question, answer in zip(exam, answers, strict=True)]
+    grades = [grade(question, answer) for question, answer in zip(exam, answers, strict=True)]
     assert {g.exact_match for g in grades} == {1.0}
     assert {g.outcome for g in grades} <= {"right", "unknown_right"}
 
