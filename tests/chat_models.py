@@ -18,6 +18,9 @@ from transformers import (
     Qwen3ForCausalLM,
 )
 
+from lab.worlds.names import seeded
+from lab.worlds.reading import Level, exercise
+
 LINES = (
     "Answer in a few words, or say unknown.",
     "Question: What is the fee of the Belcott Act?\nAnswer: 45 crowns",
@@ -25,8 +28,9 @@ LINES = (
     "第一条 为了保护民事主体的合法权益，制定本法。",  # noqa: RUF001
     "本法所称的费用由申请人在三十日内缴纳。",
 )
+# No narrower than the rank of a LoRA as it is set.
 SHAPE: dict[str, Any] = {
-    "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "num_key_value_heads": 1, "head_dim": 16,
+    "hidden_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 32,
     "intermediate_size": 64, "max_position_embeddings": 2048, "initializer_range": 0.2,
 }  # fmt: skip
 # The marks of each maker's chat: (beginning of text, end of text, end of a turn, others).
@@ -67,12 +71,14 @@ def tokenizer(kind: str, chat: bool = True) -> PreTrainedTokenizerFast:
     model.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     model.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
-        vocab_size=400,
+        vocab_size=1200,
         special_tokens=[*special, *([turn] if turn not in special else [])],
         initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
-    model.train_from_iterator(LINES, trainer)
+    random = seeded("tokenizer")
+    told = [line for _ in range(100) for line in exercise(random, Level()).lines]  # Else its rows would not hold one.
+    model.train_from_iterator([*LINES, *told], trainer)
     if kind == "qwen3":
         model.add_tokens(["<think>", "</think>"])
     if begin:
@@ -95,7 +101,7 @@ def write(folder: Path, kind: str, chat: bool = True) -> Path:
     made: Any = {
         "llama": lambda: LlamaForCausalLM(LlamaConfig(**SHAPE, **ids)),
         "qwen3": lambda: Qwen3ForCausalLM(Qwen3Config(**SHAPE, **ids, tie_word_embeddings=True)),
-        "gemma": lambda: Gemma2ForCausalLM(Gemma2Config(**SHAPE, **ids, query_pre_attn_scalar=16)),
+        "gemma": lambda: Gemma2ForCausalLM(Gemma2Config(**SHAPE, **ids, query_pre_attn_scalar=32)),
     }[kind]()
     # As instruction-tuned models are published: sampled unless told otherwise, and here with a penalty too.
     made.generation_config.update(do_sample=True, temperature=0.6, top_p=0.95, repetition_penalty=1.3)
