@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from lab.context import Reader
 from lab.exam.prompts import passage_line, prompt
-from lab.model import LanguageModel
+from lab.model import Model
 from lab.records import Answer, Question, ScoredPassage
 
 
@@ -27,7 +27,7 @@ class Sheet:
 class Student:
     """max_new_tokens: the longest answer it may give, in tokens of its own tokenizer."""
 
-    model: LanguageModel
+    model: Model
     reader: Reader
     max_new_tokens: int = 32
 
@@ -50,7 +50,9 @@ class Student:
         (which no user would wait for) not counted.
         """
         start = time.perf_counter()
-        generations = self.model.generate(sheet.prompts, self.max_new_tokens, progress)
+        # The exam's own answers say how long an answer is meant to be.
+        several_lines = any("\n" in answer.strip() for question in sheet.questions for answer in question.answers)
+        generations = self.model.generate(sheet.prompts, self.max_new_tokens, progress, several_lines)
         seconds = (time.perf_counter() - start) / max(1, len(sheet.questions))
         references = [f" {question.answers[0]}" for question in sheet.questions]
         log_probabilities = self.model.log_probabilities(sheet.prompts, references)
@@ -65,6 +67,7 @@ class Student:
                 seconds=seconds,
                 retrieval_seconds=sheet.seconds / len(sheet.questions),
                 log_probability=reference,
+                error=made.error,
             )
             for question, passages, text, made, reference in zip(
                 sheet.questions, sheet.passages, sheet.prompts, generations, log_probabilities, strict=True

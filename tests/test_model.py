@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import math
+import shutil
 
 import pytest
 import torch
@@ -82,3 +85,84 @@ def test_the_digest_follows_the_weights(random_model, tmp_path):
     model.model.get_input_embeddings().weight.data[0, 0] += 1
     model.model.save_pretrained(tmp_path)
     assert BaseModel(str(tmp_path)).digest != before
+
+
+PAYLOAD = """
+from pathlib import Path
+from transformers import {base}
+Path({mark!r}).write_text("ran")
+class Own({base}):
+    pass
+"""
+
+
+@pytest.mark.parametrize(
+    ("file", "map", "base"),
+    [
+        ("config.json", {"AutoConfig": "own.Own"}, "LlamaConfig as Base"),
+        ("config.json", {"AutoModelForCausalLM": "own.Own"}, "Qwen3ForCausalLM as Base"),
+        ("tokenizer_config.json", {"AutoTokenizer": [None, "own.Own"]}, "PreTrainedTokenizerFast as Base"),
+    ],
+)
+def test_code_beside_the_weights_runs_only_where_it_is_trusted(random_model, tmp_path, caplog, file, map, base):
+    folder, mark = shutil.copytree(random_model, tmp_path / "model"), tmp_path / "ran"
+    settings = json.loads((folder / file).read_text())
+    if "AutoConfig" in map:
+        settings["model_type"] = "of_its_own"
+    (folder / file).write_text(json.dumps({**settings, "auto_map": map}))
+    code = PAYLOAD.replace("({base})", "(Base)").format(base=base, mark=str(mark))
+    (folder / "own.py").write_text(code)
+    with pytest.raises(LabError, match=rf"{file} asks for code of its own.*trust_remote_code=true"):
+        BaseModel(str(folder)).load("cpu")
+    assert not mark.exists()
+    with contextlib.suppress(LabError):  # What the code does then is its own affair.
+        BaseModel(str(folder), trust_remote_code=True).load("cpu")
+    assert mark.exists()
+    assert "trust_remote_code=true" in caplog.text
+
+
+def test_pickled_weights_are_refused(random_model, tmp_path):
+    folder = shutil.copytree(random_model, tmp_path / "model")
+    (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
+    with pytest.raises(LabError, match=r"pickled.*safetensors"):
+        BaseModel(str(folder)).load("cpu")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("dtype", "float8"), ("chat", "yes"), ("chat", 1), ("attention", "flash"), ("quantize", "2bit"),
+        ("trust_remote_code", "true"),
+    ],
+)  # fmt: skip
+def test_a_wrong_setting_is_named(name, value):
+    with pytest.raises(LabError, match=rf"model\.{name}={value}: choose "):
+        BaseModel(**{name: value})
+
+
+def test_a_missing_package_is_named(random_model, monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(LabError, match=r"needs bitsandbytes; pip install 'open-book-exam-lab\[quantize\]'"):
+        BaseModel(str(random_model), quantize="4bit").load("cpu")
+    monkeypatch.undo()
+    with pytest.raises(LabError, match=r"model\.path=.*[Ff]lash"):
+        BaseModel(str(random_model), attention="flash_attention_2").load("cpu")
+
+
+@pytest.mark.parametrize("bits", ["8bit", "4bit"])
+def test_a_quantised_model_says_nearly_the_same_in_less_memory(random_model, model, bits):
+    pytest.importorskip("bitsandbytes")
+    small = BaseModel(str(random_model), quantize=bits).load("cpu")
+    assert small.model.get_memory_footprint() < 0.7 * model.model.get_memory_footprint()
+    texts = ["The fee of Belcott is 45 crowns"]
+    ((bits_small, _),), ((bits_whole, _),) = small.bits_per_byte(texts), model.bits_per_byte(texts)
+    assert bits_small != bits_whole
+    assert bits_small == pytest.approx(bits_whole, rel=0.1)
+    assert small.digest != model.digest
+
+
+def test_attention_implementations_agree(random_model, model):
+    eager = BaseModel(str(random_model), attention="eager").load("cpu")
+    assert eager.model.config._attn_implementation == "eager"
+    assert model.model.config._attn_implementation == "sdpa"
+    assert eager.bits_per_byte(["Belcott pays."])[0][0] == pytest.approx(model.bits_per_byte(["Belcott pays."])[0][0])

@@ -65,7 +65,7 @@ class ScriptedModel:
     def __init__(self, script: dict[str, str]) -> None:
         self.script, self.prompts = script, list[str]()
 
-    def generate(self, prompts: Sequence[str], max_new_tokens, progress=None) -> list[Generation]:
+    def generate(self, prompts: Sequence[str], max_new_tokens, progress=None, several_lines=False) -> list[Generation]:
         self.prompts += prompts
         return [Generation(self.script[p.split("Question: ")[1].split("\n")[0]], len(p), 1) for p in prompts]
 
