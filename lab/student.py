@@ -46,14 +46,14 @@ class Student:
     def answer(self, sheet: Sheet, progress: Callable[[int], None] = lambda done: None) -> list[Answer]:
         """One answer a question, in order.
 
-        Seconds are of the batch, shared equally among its questions: retrieval apart, scoring the reference answer
-        (which no user would wait for) not counted.
+        Seconds are of the batch, shared equally among its questions: retrieval apart, scoring the reference answer and
+        the choices (which no user would wait for) not counted.
         """
         start = time.perf_counter()
         generations = self.model.generate(sheet.prompts, self.max_new_tokens, progress)
         seconds = (time.perf_counter() - start) / max(1, len(sheet.questions))
-        references = [f" {question.answers[0]}" for question in sheet.questions]
-        log_probabilities = self.model.log_probabilities(sheet.prompts, references)
+        branches = [_branches(question) for question in sheet.questions]
+        log_probabilities = self.model.log_probabilities(sheet.prompts, branches)
         return [
             Answer(
                 question_id=question.id,
@@ -65,8 +65,9 @@ class Student:
                 seconds=seconds,
                 retrieval_seconds=sheet.seconds / len(sheet.questions),
                 log_probability=reference,
+                choices=tuple(zip(scores[0::2], scores[1::2], strict=True)),
             )
-            for question, passages, text, made, reference in zip(
+            for question, passages, text, made, (reference, *scores) in zip(
                 sheet.questions, sheet.passages, sheet.prompts, generations, log_probabilities, strict=True
             )
         ]
@@ -77,3 +78,9 @@ def _prompt(question: Question, passages: Sequence[ScoredPassage]) -> str:
     lines = [passage_line(scored.passage.title, scored.passage.text) for scored in passages]
     given = [passage_line("", text) for text in question.given]
     return prompt(question.question, lines + given)
+
+
+def _branches(question: Question) -> list[str]:
+    """What may follow the prompt and is scored: the reference answer, then each choice's letter and text."""
+    choices = [form for place, text in enumerate(question.choices) for form in (chr(ord("A") + place), text)]
+    return [f" {form}" for form in (question.answers[0], *choices)]
