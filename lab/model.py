@@ -2,41 +2,122 @@
 
 from __future__ import annotations
 
+import importlib.util
+import json
+import logging
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
-from torch.nn import functional
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
 
+from lab.framing import PLAIN, Frame, frame_of
 from lab.records import LabError
 from lab.runtime import choose_dtype
-from lab.store import digest, digest_file
+from lab.scoring import batches, continuation_log_probabilities, rolling_windows, sequence_log_probabilities
+from lab.store import JSON, digest, digest_file
+
+log = logging.getLogger(__name__)
 
 EMBEDDED = Path(__file__).parent / "assets" / "tiny"
+# The most probable token each time, whatever a folder's generation_config.json asks for.
+GREEDY: dict[str, Any] = {
+    "do_sample": False, "num_beams": 1, "repetition_penalty": 1.0, "no_repeat_ngram_size": 0
+}  # fmt: skip
+
+
+DTYPES = ("auto", "float32", "bfloat16", "float16")
+ATTENTION = ("auto", "sdpa", "eager", "flash_attention_2")
+QUANTIZE = (None, "8bit", "4bit")
+PICKLED = ("*.bin", "*.pt", "*.pth", "*.ckpt")
 
 
 @dataclass(frozen=True)
 class Generation:
-    """One greedy answer. text: up to the first line break, stripped. Counts are of tokens without padding."""
+    """One greedy answer. text: stripped, without thinking; of a base model the first line only, unless several lines
+    were asked for. Counts are of tokens without padding, thinking included. error: why there is no answer.
+    """
 
     text: str
     prompt_tokens: int
     answer_tokens: int
+    error: str | None = None
+
+
+class Model(Protocol):
+    """What a student needs of a model, be it in memory or behind a server.
+
+    digest: of all that answers depend on beside the prompt. dtype: as text. keeps: whether the same digest is sure to
+    mean the same answers, so that kept ones may be taken again.
+    """
+
+    digest: str
+    keeps: bool
+
+    @property
+    def dtype(self) -> str: ...
+
+    def generate(
+        self,
+        prompts: Sequence[str],
+        max_new_tokens: int,
+        progress: Callable[[int], None] = ...,
+        several_lines: bool = ...,
+    ) -> list[Generation]: ...
+
+    def log_probabilities(
+        self, prompts: Sequence[str], continuations: Sequence[Sequence[str]]
+    ) -> Sequence[Sequence[float | None]]: ...
+
+    def bits_per_byte(self, texts: Sequence[str]) -> list[tuple[float, int]]: ...
+
+    def count_tokens(self, texts: Sequence[str]) -> int: ...
+
+
+class Base(Protocol):
+    """Where a base model is: a folder, a hub name, or a server."""
+
+    @property
+    def digest(self) -> str: ...
+
+    def load(self, device: str) -> Model: ...
+
+    def weights(self) -> BaseModel:
+        """The base as weights that can be trained. LabError where they are out of reach."""
+        ...
 
 
 @dataclass(frozen=True)
 class BaseModel:
-    """Where a base model is; nothing is loaded before `load`.
+    """Where a base model's weights are; nothing is loaded before `load`.
 
-    path: a folder or a hub name, None is the embedded model. dtype: `auto`, `float32`, `bfloat16` or `float16`.
+    path: a folder or a hub name, None is the embedded model. dtype: `auto`, `float32`, `bfloat16` or `float16`. chat:
+    whether prompts go through the tokenizer's chat template; `auto` is where it has one. attention: `auto` (the
+    model's own choice), `sdpa`, `eager` or `flash_attention_2`. quantize: None, `8bit` or `4bit`, through bitsandbytes.
+    trust_remote_code: whether code that lies beside the weights may run.
     """
 
     path: str | None = None
     dtype: str = "auto"
+    chat: bool | str = "auto"
+    attention: str = "auto"
+    quantize: str | None = None
+    trust_remote_code: bool = False
+
+    def __post_init__(self) -> None:
+        for name, value, allowed in (
+            ("dtype", self.dtype, DTYPES),
+            ("chat", self.chat, ("auto", True, False)),
+            ("attention", self.attention, ATTENTION),
+            ("quantize", self.quantize, QUANTIZE),
+            ("trust_remote_code", self.trust_remote_code, (True, False)),
+        ):
+            if [type(value), value] not in [[type(known), known] for known in allowed]:  # 1 is no true
+                words = ", ".join(json.dumps(known).strip('"') for known in allowed)
+                raise LabError(f"model.{name}={value}: choose {words}")
 
     @property
     def location(self) -> str:
@@ -44,76 +125,160 @@ class BaseModel:
 
     @property
     def digest(self) -> str:
-        """SHA-256 over the folder's weights, configuration and tokenizer; a hub name stands for itself."""
+        """SHA-256 over the folder's weights, configuration, tokenizer and code, and over all that changes answers
+        beside them; a hub name stands for itself.
+        """
+        changed: dict[str, JSON] = {
+            name: value
+            for name, value, usual in (
+                ("chat", self.chat, "auto"),
+                ("attention", self.attention, "auto"),
+                ("quantize", self.quantize, None),
+            )
+            if value != usual
+        }
         folder = Path(self.location)
         if not folder.is_dir():
-            return digest({"hub": self.location})
-        files = [
-            p for p in sorted(folder.iterdir()) if p.suffix in (".safetensors", ".json", ".jinja", ".txt", ".model")
-        ]
-        return digest({file.name: digest_file(file) for file in files})
+            return digest({"hub": self.location, **changed})
+        suffixes = [".safetensors", ".json", ".jinja", ".txt", ".model", *([".py"] if self.trust_remote_code else [])]
+        files: JSON = {file.name: digest_file(file) for file in sorted(folder.iterdir()) if file.suffix in suffixes}
+        return digest([files, changed] if changed else files)
+
+    def weights(self) -> BaseModel:
+        """Itself."""
+        return self
 
     def load(self, device: str) -> LanguageModel:
-        """Load the model. LabError where the folder is missing or holds no causal model in safetensors."""
+        """Load the model. LabError where the folder is missing, holds no causal model in safetensors with its
+        tokenizer, asks for code of its own that is not trusted, or a package that it needs is missing.
+        """
         location = self.location
-        if self.path and ("/" not in location or location.startswith((".", "/"))) and not Path(location).is_dir():
+        folder = Path(location)
+        if self.path and ("/" not in location or location.startswith((".", "/"))) and not folder.is_dir():
             raise LabError(f"model.path={location}: no such folder; give a folder with config.json or a hub name")
+        if folder.is_dir():
+            self._check(folder)
+        if self.trust_remote_code:
+            log.warning("model.path=%s: code that lies beside the weights may run (trust_remote_code=true)", location)
+        trust = {"trust_remote_code": self.trust_remote_code}  # Never left out: unset, transformers asks at a terminal.
         try:
-            AutoConfig.from_pretrained(location)
-            tokenizer = AutoTokenizer.from_pretrained(location)
+            AutoConfig.from_pretrained(location, **trust)
+            tokenizer = AutoTokenizer.from_pretrained(location, **trust)
             model: torch.nn.Module = AutoModelForCausalLM.from_pretrained(
-                location, dtype=choose_dtype(self.dtype, device), use_safetensors=True
+                location,
+                dtype=choose_dtype(self.dtype, device),
+                use_safetensors=True,
+                attn_implementation=None if self.attention == "auto" else self.attention,
+                **self._quantized(device),
+                **trust,
             )
-        except (OSError, ValueError) as error:
-            reason = str(error).strip().splitlines()[0]
+        except (OSError, ValueError, ImportError, KeyError) as error:
+            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
             raise LabError(f"model.path={location}: cannot be loaded as a causal language model: {reason}") from error
         if not tokenizer("text")["input_ids"]:  # transformers makes an empty one where the folder has none
             raise LabError(f"model.path={location}: no tokenizer there; save it beside the weights")
-        model.to(device)
-        return LanguageModel(model, tokenizer, self.digest)
+        if tokenizer.eos_token_id is None:
+            raise LabError(f"model.path={location}: its tokenizer has no end-of-text token; set eos_token in it")
+        if not self.quantize:  # Quantised weights are put in place while they are read.
+            model.to(device)
+        return LanguageModel(model, tokenizer, self.digest, frame=frame_of(tokenizer, self.chat))
+
+    def _check(self, folder: Path) -> None:
+        """What can be told of a folder before anything in it is run or read as weights."""
+        if not any(folder.glob("*.safetensors")) and any(file for kind in PICKLED for file in folder.glob(kind)):
+            raise LabError(
+                f"model.path={folder}: its weights are pickled, and reading them can run any code; save them as "
+                "safetensors (model.save_pretrained) where you trust them"
+            )
+        for name in ("config.json", "tokenizer_config.json"):
+            file = folder / name
+            if file.is_file() and not self.trust_remote_code and "auto_map" in _read(file):
+                raise LabError(
+                    f"model.path={folder}: {name} asks for code of its own (auto_map), which is not run; read that "
+                    "code and set model.trust_remote_code=true if you trust it, or take auto_map out"
+                )
+
+    def _quantized(self, device: str) -> dict[str, Any]:
+        if not self.quantize:
+            return {}
+        if importlib.util.find_spec("bitsandbytes") is None:
+            raise LabError(
+                f"model.quantize={self.quantize}: needs bitsandbytes; pip install 'open-book-exam-lab[quantize]'"
+            )
+        four = {"bnb_4bit_quant_type": "nf4", "bnb_4bit_compute_dtype": choose_dtype(self.dtype, device)}
+        bits = {"load_in_4bit": True, **four} if self.quantize == "4bit" else {"load_in_8bit": True}
+        return {"quantization_config": BitsAndBytesConfig(**bits), "device_map": {"": device}}
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        value = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise LabError(f"{file}: not JSON ({error}); copy the model again") from None
+    if not isinstance(value, dict):
+        raise LabError(f"{file}: a JSON object is needed; copy the model again")
+    return value
 
 
 class LanguageModel:
     """A causal model with its tokenizer, in evaluation mode.
 
     digest: of all that its answers depend on beside the prompt: weights, tokenizer, adapters. max_batch_tokens: padded
-    tokens in one batch, which bounds memory.
+    tokens in one batch, which bounds memory. frame: what stands around each prompt.
     """
 
-    def __init__(self, model: Any, tokenizer: Any, digest: str, max_batch_tokens: int = 8192) -> None:
+    keeps = True
+
+    def __init__(
+        self, model: Any, tokenizer: Any, digest: str, max_batch_tokens: int = 8192, frame: Frame = PLAIN
+    ) -> None:
         self.model = model.eval()
         self.digest = digest
         self.tokenizer = tokenizer
         self.max_batch_tokens = max_batch_tokens
+        self.frame = frame
         if tokenizer.pad_token_id is None:
             tokenizer.pad_token = tokenizer.eos_token
         # Some architectures have no window in their configuration; then the tokenizer's is all that is known.
-        self.max_tokens = int(model.config.to_dict().get("max_position_embeddings", tokenizer.model_max_length))
+        settings = model.config.get_text_config().to_dict()
+        self.max_tokens = int(settings.get("max_position_embeddings", tokenizer.model_max_length))
+        named = model.generation_config.eos_token_id
+        stops = [tokenizer.eos_token_id, frame.end, *(named if isinstance(named, list) else [named])]
+        self._stops = sorted({stop for stop in stops if stop is not None})
+
+    @property
+    def dtype(self) -> str:
+        return str(self.model.dtype)
 
     @property
     def device(self) -> torch.device:
         return self.model.device
 
-    def encode(self, texts: Sequence[str]) -> list[list[int]]:
-        """Token ids of each text, with the tokenizer's own special tokens (a model's BOS belongs to its prompt)."""
-        return [self.tokenizer(text)["input_ids"] for text in texts]
+    def encode(self, prompts: Sequence[str], answers: Sequence[str] | None = None) -> list[list[int]]:
+        """Token ids of each prompt as the model reads it, or of each prompt with the answer that follows it.
 
-    def _batches(self, lengths: Sequence[int]) -> Iterator[list[int]]:
-        """Indices by falling length: a batch pads little, and what does not fit in memory fails at once."""
-        batch: list[int] = []
-        for index in sorted(range(len(lengths)), key=lambda i: -lengths[i]):
-            if batch and (len(batch) + 1) * lengths[batch[0]] > self.max_batch_tokens:
-                yield batch
-                batch = []
-            batch.append(index)
-        if batch:
-            yield batch
+        In the chat template where there is one; else with the tokenizer's own special tokens (a model's BOS belongs to
+        its prompt).
+        """
+        return self.frame.encode(self.tokenizer, prompts, answers)
+
+    def count_tokens(self, texts: Sequence[str]) -> int:
+        """How many tokens plain texts have, special ones included."""
+        return sum(len(self.tokenizer(text)["input_ids"]) for text in texts)
 
     @torch.inference_mode()
     def generate(
-        self, prompts: Sequence[str], max_new_tokens: int, progress: Callable[[int], None] = lambda done: None
+        self,
+        prompts: Sequence[str],
+        max_new_tokens: int,
+        progress: Callable[[int], None] = lambda done: None,
+        several_lines: bool = False,
     ) -> list[Generation]:
-        """Greedy answers, in the order of `prompts`. progress is called with the number of prompts just answered."""
+        """Greedy answers, in the order of `prompts`. progress is called with the number of prompts just answered.
+
+        several_lines: whether a base model's answer may go on after a line break. A base model never knows that it is
+        done, so its answer ends there, or else where it begins to ask by itself; a chat model ends its turn.
+        """
         encoded = self.encode(prompts)
         longest = max(map(len, encoded), default=0)
         if longest + max_new_tokens > self.max_tokens:
@@ -123,7 +288,7 @@ class LanguageModel:
             )
         made: list[Generation | None] = [None] * len(encoded)
         pad = self.tokenizer.pad_token_id
-        for batch in self._batches([len(ids) + max_new_tokens for ids in encoded]):
+        for batch in batches([len(ids) + max_new_tokens for ids in encoded], self.max_batch_tokens):
             width = max(len(encoded[i]) for i in batch)
             ids = torch.tensor([[pad] * (width - len(encoded[i])) + encoded[i] for i in batch], device=self.device)
             seen = torch.tensor([[0] * (width - len(encoded[i])) + [1] * len(encoded[i]) for i in batch])
@@ -131,61 +296,74 @@ class LanguageModel:
                 input_ids=ids,
                 attention_mask=seen.to(self.device),
                 max_new_tokens=max_new_tokens,
-                do_sample=False,
+                eos_token_id=self._stops,
                 pad_token_id=pad,
+                **GREEDY,
             )
             for i, row in zip(batch, output[:, width:].tolist(), strict=True):
-                ends = self.tokenizer.eos_token_id
-                length = row.index(ends) + 1 if ends in row else len(row)
+                length = next((place for place, token in enumerate(row, 1) if token in self._stops), len(row))
                 text = self.tokenizer.decode(row[:length], skip_special_tokens=True)
-                made[i] = Generation(text.strip().split("\n")[0].strip(), len(encoded[i]), length)
+                text = self.frame.without_thinking(text).strip()
+                if not self.frame.is_chat:
+                    text = text.split("\nQuestion:" if several_lines else "\n")[0].strip()
+                made[i] = Generation(text, len(encoded[i]), length)
             progress(len(batch))
         return [one for one in made if one is not None]
 
-    @torch.inference_mode()
-    def log_probabilities(self, prompts: Sequence[str], continuations: Sequence[str]) -> list[float]:
-        """Natural log probability of each continuation after its prompt, summed over its tokens.
+    def log_probabilities(self, prompts: Sequence[str], continuations: Sequence[Sequence[str]]) -> list[list[float]]:
+        """Natural log probability of each continuation of each prompt, summed over its tokens.
 
-        The continuation is tokenized apart, as the model's own answer would follow the prompt.
+        A prompt is run once for all of its continuations. LabError where one does not fit the window.
+        """
+        heads, tails = self.split(prompts, continuations)
+        longest = max((len(h) + len(t) for h, some in zip(heads, tails, strict=True) for t in some), default=0)
+        if longest > self.max_tokens:
+            raise LabError(
+                f"a prompt and its answer of {longest} tokens do not fit the model's window of {self.max_tokens}; "
+                f"lower the number or size of the passages, or shorten the answer"
+            )
+        return continuation_log_probabilities(self.model, heads, tails, self.max_batch_tokens)
+
+    def split(
+        self, prompts: Sequence[str], continuations: Sequence[Sequence[str]]
+    ) -> tuple[list[list[int]], list[list[list[int]]]]:
+        """Token ids of the prompts and of their continuations.
+
+        A prompt's tokens are those that `generate` sees. A continuation's are what it adds to them when both are
+        encoded as one text; where that would merge the seam into other tokens it is encoded apart, as the model's own
+        answer would follow the prompt. A leading space belongs to the continuation. LabError where one has no tokens.
         """
         heads = self.encode(prompts)
-        tails = [self.tokenizer(text, add_special_tokens=False)["input_ids"] for text in continuations]
-        return [-nats for nats in self._nats([h + t for h, t in zip(heads, tails, strict=True)], list(map(len, heads)))]
+        tails: list[list[list[int]]] = []
+        for prompt, head, some in zip(prompts, heads, continuations, strict=True):
+            tails.append([])
+            for text, whole in zip(some, self.encode([prompt] * len(some), some), strict=True):
+                tail = whole[len(head) :]
+                if whole[: len(head)] != head:
+                    tail = self.tokenizer(self.frame.answer(text), add_special_tokens=False)["input_ids"]
+                if not head or not tail:
+                    raise LabError(f"continuation={text!r} of prompt={prompt[-20:]!r}: no tokens; give both some text")
+                tails[-1].append(tail)
+        return heads, tails
 
-    @torch.inference_mode()
     def bits_per_byte(self, texts: Sequence[str]) -> list[tuple[float, int]]:
         """(bits, UTF-8 bytes) of each text; a corpus's bits per byte are the sum of bits over the sum of bytes.
 
         A text starts after the end-of-text token where the tokenizer adds no start of its own, so that its first
-        token is counted too.
+        token is counted too. A text longer than the window, or than a batch, is read in windows (see
+        `rolling_windows`), the first tokens of which know little of what came before.
         """
-        encoded = []
-        for text in texts:
+        windows = []
+        for number, text in enumerate(texts):
             ids = self.tokenizer(text)["input_ids"]
             bare = self.tokenizer(text, add_special_tokens=False)["input_ids"]
-            encoded.append(ids if len(ids) > len(bare) else [self.tokenizer.eos_token_id, *bare])
-        nats = self._nats(encoded, [1] * len(encoded))
-        return [(value / math.log(2), len(text.encode())) for value, text in zip(nats, texts, strict=True)]
-
-    def _nats(self, encoded: list[list[int]], skip: list[int]) -> list[float]:
-        """Minus log probability of each sequence after its first `skip` tokens; padding goes to the right."""
-        nats = [0.0] * len(encoded)
-        pad = self.tokenizer.pad_token_id
-        for batch in self._batches(list(map(len, encoded))):
-            width = max(len(encoded[i]) for i in batch)
-            ids = torch.tensor([encoded[i] + [pad] * (width - len(encoded[i])) for i in batch], device=self.device)
-            seen = torch.tensor([[1] * len(encoded[i]) + [0] * (width - len(encoded[i])) for i in batch])
-            scored = torch.zeros_like(ids, dtype=torch.bool)
-            for row, i in enumerate(batch):
-                scored[row, skip[i] : len(encoded[i])] = True
-            # Logits only where they are scored: a large vocabulary over whole prompts would dwarf the model itself.
-            hidden = self.model.base_model(
-                input_ids=ids, attention_mask=seen.to(self.device), use_cache=False
-            ).last_hidden_state[:, :-1][scored[:, 1:]]
-            logits = self.model.get_output_embeddings()(hidden).float()
-            losses = functional.cross_entropy(logits, ids[:, 1:][scored[:, 1:]], reduction="none")
-            rows = scored[:, 1:].nonzero()[:, 0]
-            sums = torch.zeros(len(batch), device=self.device).index_add_(0, rows, losses)
-            for i, value in zip(batch, sums.tolist(), strict=True):
-                nats[i] = value
-        return nats
+            begun = ids if len(ids) > len(bare) else [self.tokenizer.eos_token_id, *bare]
+            rolled = rolling_windows(begun, min(self.max_tokens, self.max_batch_tokens))
+            windows += [(number, sequence, skip) for sequence, skip in rolled]
+        found = sequence_log_probabilities(
+            self.model, [ids for _, ids, _ in windows], [skip for _, _, skip in windows], self.max_batch_tokens
+        )
+        bits = [0.0] * len(texts)
+        for (number, _, _), value in zip(windows, found, strict=True):
+            bits[number] -= value / math.log(2)
+        return [(value, len(text.encode())) for value, text in zip(bits, texts, strict=True)]

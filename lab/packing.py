@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import islice, takewhile
 from typing import Any
 
 import torch
 
+from lab.framing import PLAIN, Frame
 from lab.records import TrainingText
 
 
@@ -41,23 +42,31 @@ class Batch:
         return Batch(ids, positions, labels, mask, self.tokens)
 
 
-def encode(tokenizer: Any, texts: Sequence[TrainingText]) -> list[Piece]:
-    """The texts as tokens, one piece each; running text and answers end with the end-of-text token.
+def encode(tokenizer: Any, texts: Sequence[TrainingText], frame: Frame = PLAIN) -> list[Piece]:
+    """The texts as tokens, one piece each; running text and answers end with a token that says so.
 
-    Beginnings get the tokenizer's own start, as the prompts of the exam do.
+    A text with pairs has the very tokens of the exam's prompts, in the frame that they stand in: what its prompts
+    share is the prefix, up to the end of the text. Running text stands in no frame.
     """
     begun = tokenizer([text.text for text in texts])["input_ids"]
-    pairs = [pair for text in texts for pair in text.pairs]
-    prompts, answers = (
-        tokenizer([pair[part] for pair in pairs], add_special_tokens=False)["input_ids"] if pairs else []
-        for part in (0, 1)
-    )
-    end = [tokenizer.eos_token_id]
-    branches = iter([(p + a + end, len(p)) for p, a in zip(prompts, answers, strict=True)])
-    return [
-        Piece(start, list(islice(branches, len(text.pairs)))) if text.pairs else Piece(start + end, [])
-        for text, start in zip(texts, begun, strict=True)
-    ]
+    asked = frame.encode(tokenizer, [text.text + prompt for text in texts for prompt, _ in text.pairs])
+    answers = [frame.answer(answer) for text in texts for _, answer in text.pairs]
+    tails = tokenizer(answers, add_special_tokens=False)["input_ids"] if answers else []
+    end = tokenizer.eos_token_id if frame.end is None else frame.end
+    pairs = zip(asked, tails, strict=True)
+    opened = iter(frame.open(tokenizer, [text.text for text in texts if text.pairs]))
+    pieces = []
+    for text, start in zip(texts, begun, strict=True):
+        if not text.pairs:
+            pieces.append(Piece([*start, tokenizer.eos_token_id], []))
+            continue
+        own = list(islice(pairs, len(text.pairs)))
+        alike = takewhile(lambda ids: len(set(ids)) == 1, zip(next(opened), *(ids for ids, _ in own), strict=False))
+        shared = sum(1 for _ in alike)
+        pieces.append(
+            Piece(own[0][0][:shared], [([*ids[shared:], *tail, end], len(ids) - shared) for ids, tail in own])
+        )
+    return pieces
 
 
 def rows(pieces: Iterable[Piece], row_tokens: int) -> Iterator[list[Piece]]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from lab.adapt import Adaptation
 from lab.context import Context
 from lab.corpus.corpus import Corpus
-from lab.model import BaseModel
+from lab.model import Base
 from lab.student import Student
 from lab.workspace import Workspace
 
@@ -19,7 +19,7 @@ class Pipeline:
     adaptation: Adaptation
     context: Context
 
-    def prepare(self, base: BaseModel, corpus: Corpus, workspace: Workspace) -> Student:
+    def prepare(self, base: Base, corpus: Corpus, workspace: Workspace) -> Student:
         """Make a student of the corpus. The exam is not in the signature: it cannot leak."""
         model = self.adaptation.adapt(base, corpus, workspace)
         return Student(model, self.context.prepare(corpus, workspace))

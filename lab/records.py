@@ -94,8 +94,8 @@ class Answer:
 
     passages: (passage id, score) in prompt order. log_probability: of the reference answer given the same prompt,
     natural log, summed over its tokens; None where the model does not tell. seconds: share of the batch's time;
-    retrieval_seconds apart. choices: of each choice (log-probability of its letter, of its text) after the prompt; empty
-    where there are none. error: why there is no answer (a server that failed), None where there is one.
+    retrieval_seconds apart. choices: of each choice (log-probability of its letter, of its text) after the prompt;
+    empty where there are none. error: why there is no answer (a server that failed), None where there is one.
     """
 
     question_id: str

@@ -18,7 +18,7 @@ from lab.exam.leaks import LeakGuard
 from lab.exam.suite import GeneralSuite
 from lab.judge.grading import grade
 from lab.ledger import Ledger
-from lab.model import BaseModel
+from lab.model import Base
 from lab.pipeline import Pipeline
 from lab.progress import Progress
 from lab.records import Answer, LabError, Question, read_jsonl, write_jsonl
@@ -42,14 +42,14 @@ class Experiment:
     """All that a run depends on.
 
     name, adaptation, context: what the route and its two axes are called. limit: ask at most so many questions of each
-    part, None asks all.
+    part, None asks all. answer_tokens: the longest answer, in tokens of the model.
     """
 
     name: str
     adaptation: str
     context: str
     pipeline: Pipeline
-    model: BaseModel
+    model: Base
     corpus: Loads
     exam: Loads
     general: Loads
@@ -59,12 +59,15 @@ class Experiment:
     folder: Path
     reference: str
     limit: int | None = None
+    answer_tokens: int = 32
 
     def __post_init__(self) -> None:
         if not isinstance(self.seed, int):
             raise LabError(f"seed={self.seed}: a whole number is needed")
         if self.limit is not None and (not isinstance(self.limit, int) or self.limit < 1):
             raise LabError(f"limit={self.limit}: a whole number of at least 1, or null for all questions, is needed")
+        if not isinstance(self.answer_tokens, int) or self.answer_tokens < 1:
+            raise LabError(f"answer_tokens={self.answer_tokens}: a whole number of at least 1 is needed")
 
 
 def run(experiment: Experiment) -> Path:
@@ -98,6 +101,7 @@ def run(experiment: Experiment) -> Path:
         "finished": False,
     }
     _write_json(experiment.folder / "manifest.json", manifest)
+    write_jsonl(experiment.folder / "quarantine.jsonl", corpus.quarantined)
 
     guard = LeakGuard([*exam, *general_questions])
     guard.check((document.id, document.text) for document in corpus.documents)  # An index must not hold it either.
@@ -112,12 +116,13 @@ def run(experiment: Experiment) -> Path:
         )
         with progress.step("preparing"):
             student = experiment.pipeline.prepare(experiment.model, corpus, workspace)
+        student.max_new_tokens = experiment.answer_tokens
         student.warm_up(exam[0])
         exam_answers = _sit(student, exam, workspace, "answering")
         general_answers = _sit(student, general_questions, workspace, "general")
         with progress.step("bits per byte"), ledger.phase("general") as entry:
             measured = student.model.bits_per_byte(general.texts) if general.texts else []
-            entry.tokens = sum(map(len, student.model.encode(general.texts))) if general.texts else 0
+            entry.tokens = student.model.count_tokens(general.texts) if measured else 0
     del student
     _release()
 
@@ -163,7 +168,8 @@ def _limited(questions: Sequence[Question], limit: int | None) -> list[Question]
 def _sit(student: Student, questions: list[Question], workspace: Workspace, phase: str) -> list[Answer]:
     """The answers, made now or kept from before; none where nothing is asked.
 
-    Kept ones are of the very same weights, prompts, reference answers and versions, and keep the seconds they took.
+    Kept ones are of the very same weights, prompts, reference answers and versions, and keep the seconds they took. A
+    served model is always asked: nobody can tell whether its weights are still the same.
     """
     if not questions:
         return []
@@ -176,15 +182,20 @@ def _sit(student: Student, questions: list[Question], workspace: Workspace, phas
             "passages": digest([[(found.passage.id, found.score) for found in some] for some in sheet.passages]),
             "form": ANSWER_FORM,
             "max_new_tokens": student.max_new_tokens,
-            "dtype": str(student.model.model.dtype),
+            "dtype": student.model.dtype,
             "device": workspace.device,
             "versions": {name: versions()[name] for name in ("torch", "transformers")},
         }
 
+        if not student.model.keeps:
+            answers = student.answer(sheet, advance)
+            entry.tokens = _tokens(answers)
+            return answers
+
         def build(folder: Path) -> dict[str, JSON]:
             answers = student.answer(sheet, advance)
             write_jsonl(folder / "answers.jsonl", answers)
-            return {"tokens": sum(answer.prompt_tokens + answer.answer_tokens for answer in answers)}
+            return {"tokens": _tokens(answers)}
 
         artifact = workspace.store.artifact("answers", key, build)
         if artifact.reused:
@@ -194,6 +205,10 @@ def _sit(student: Student, questions: list[Question], workspace: Workspace, phas
         rows = list(read_jsonl(artifact.path / "answers.jsonl"))
     lists = ("passages", "choices")
     return [Answer(**{**row, **{name: tuple(map(tuple, row[name])) for name in lists}}) for row in rows]
+
+
+def _tokens(answers: Sequence[Answer]) -> int:
+    return sum(answer.prompt_tokens + answer.answer_tokens for answer in answers)
 
 
 def _release() -> None:

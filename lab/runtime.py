@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.metadata
 import logging
 import os
@@ -78,13 +79,15 @@ def choose_dtype(name: str, device: str) -> torch.dtype:
 
 def versions() -> dict[str, str | None]:
     """The installed version of every package that results can depend on, None where one is not installed."""
-    found: dict[str, str | None] = {}
-    for name in PACKAGES:
-        try:
-            found[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            found[name] = None
-    return found
+    return {name: _version(name) for name in PACKAGES}
+
+
+@functools.cache
+def _version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
 
 
 def environment() -> dict[str, Any]:
@@ -137,5 +140,5 @@ def quiet_libraries() -> None:
     transformers.utils.logging.disable_progress_bar()
     # peft asks transformers by the old name; nothing a user could mend.
     warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing", category=FutureWarning)
-    for name in ("sentence_transformers", "faiss", "huggingface_hub", "httpx", "accelerate"):
+    for name in ("sentence_transformers", "faiss", "huggingface_hub", "httpx", "accelerate", "bitsandbytes"):
         logging.getLogger(name).setLevel(logging.ERROR)

@@ -15,7 +15,7 @@ ROOT = Path(__file__).parent.parent
 FLOORS = {
     "records": 0, "ledger": 0, "store": 0, "runtime": 0, "workspace": 0, "progress": 0, "muon": 0,
     "corpus": 1, "exam": 1, "worlds": 1,
-    "adapt": 2, "context": 2, "model": 2, "packing": 2, "curriculum": 2,
+    "adapt": 2, "context": 2, "model": 2, "packing": 2, "framing": 2, "scoring": 2, "curriculum": 2,
     "student": 3, "pipeline": 3,
     "judge": 4, "report": 4,
     "__main__": 5, "run": 5, "grade": 5, "foundry": 5,
@@ -66,7 +66,7 @@ def choices(group: str) -> list[str]:
 
 
 NEEDED = {
-    "corpus": dict.fromkeys(("folder", "squad"), "corpus.path=x"),
+    "corpus": dict.fromkeys(("folder", "jsonl", "hub", "squad"), "corpus.path=x"),
     "exam": dict.fromkeys(("jsonl", "squad", "csv_choice"), "exam.path=x"),
     "replay": {"folder": "replay.path=x"},
 }

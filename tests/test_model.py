@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import math
+import shutil
 
 import pytest
 import torch
+from tokenizers import Regex, Tokenizer, normalizers, pre_tokenizers
+from tokenizers.models import WordLevel
+from transformers import PreTrainedTokenizerFast
 
 from lab.model import BaseModel, LanguageModel
 from lab.records import LabError
@@ -29,8 +35,9 @@ def test_batched_answers_are_those_of_single_prompts(model):
 def test_small_batches_change_nothing_but_memory(model):
     small = LanguageModel(model.model, model.tokenizer, model.digest, max_batch_tokens=1)
     assert small.generate(PROMPTS, 4) == model.generate(PROMPTS, 4)
-    scores = [m.log_probabilities(PROMPTS, [" 45 crowns", " unknown", " it"]) for m in (small, model)]
-    assert scores[0] == pytest.approx(scores[1], abs=1e-4)
+    texts = [[" 45 crowns", " A"], [" unknown"], [" it", " B", " nobody"]]
+    for one, other in zip(*(m.log_probabilities(PROMPTS, texts) for m in (small, model)), strict=True):
+        assert one == pytest.approx(other, abs=1e-4)
 
 
 def test_log_probability_is_the_sum_over_the_continuation(model):
@@ -39,7 +46,34 @@ def test_log_probability_is_the_sum_over_the_continuation(model):
     with torch.no_grad():
         logs = model.model(torch.tensor([head + tail])).logits[0].log_softmax(-1)
     expected = sum(logs[len(head) - 1 + i, token].item() for i, token in enumerate(tail))
-    assert model.log_probabilities([PROMPTS[0]], [" 45 crowns"]) == pytest.approx([expected], abs=1e-4)
+    ((found,),) = model.log_probabilities([PROMPTS[0]], [[" 45 crowns"]])
+    assert found == pytest.approx(expected, abs=1e-4)
+
+
+def test_a_continuation_is_what_it_adds_to_the_prompts_own_tokens(model):
+    # As in Llama 2: a text begins with a space that is not written, so that encoded apart " B" has two of them.
+    words = Tokenizer(
+        WordLevel({word: i for i, word in enumerate(["?", "▁Answer:", "▁B", "▁", "B", "▁Answer:!"])}, "?")
+    )
+    words.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
+    words.pre_tokenizer = pre_tokenizers.Split(Regex("▁Answer:!?|▁?B|▁"), "isolated")
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=words, eos_token="?")
+    assert tokenizer.convert_ids_to_tokens(tokenizer.encode(" B")) == ["▁", "▁B"]
+    heads, tails = LanguageModel(model.model, tokenizer, "").split(["Answer:", "Answer:"], [[" B", "B"], ["!"]])
+    assert [tokenizer.convert_ids_to_tokens(ids) for ids in heads] == [["▁Answer:"]] * 2
+    assert [tokenizer.convert_ids_to_tokens(ids) for ids in tails[0]] == [["▁B"], ["B"]]
+    assert tails[1] == [tokenizer.encode("!")]  # Together they are another token, which the prompt does not end with.
+
+
+@pytest.mark.parametrize(("prompt", "text"), [("Question", ""), ("", "one")])
+def test_what_has_no_tokens_is_not_scored(model, prompt, text):
+    with pytest.raises(LabError, match="no tokens"):
+        model.log_probabilities([prompt], [[" fine", text]])
+
+
+def test_an_answer_beyond_the_window_is_refused(model):
+    with pytest.raises(LabError, match="do not fit the model's window"):
+        model.log_probabilities(["Say"], [["word " * 4000]])
 
 
 def test_bits_per_byte_of_a_uniform_model_are_known(model, random_model):
@@ -50,6 +84,26 @@ def test_bits_per_byte_of_a_uniform_model_are_known(model, random_model):
     ((bits, size),) = uniform.bits_per_byte([text])
     assert bits == pytest.approx(tokens * math.log2(uniform.model.config.vocab_size), rel=1e-5)
     assert size == len(text.encode()) == len(text) + 1
+
+
+def test_bits_of_texts_beyond_the_window_are_those_of_a_loop(model):
+    texts = ["The fee of Belcott is 45 crowns. " * 9, "It is unknown.", ""]
+    window = 20
+    small = LanguageModel(model.model, model.tokenizer, model.digest)
+    small.max_tokens = window
+    for text, (bits, size) in zip(texts, small.bits_per_byte(texts), strict=True):
+        ids = [model.tokenizer.eos_token_id, *model.tokenizer.encode(text)]
+        expected, scored = 0.0, 0
+        while scored < len(ids) - 1:
+            end = min(scored + window, len(ids) - 1)
+            read = ids[max(0, end - window) : end]
+            with torch.no_grad():
+                logs = model.model(torch.tensor([read])).logits[0].log_softmax(-1)
+            for place in range(scored + 1, end + 1):
+                expected -= logs[place - 1 - max(0, end - window), ids[place]].item() / math.log(2)
+            scored = end
+        assert bits == pytest.approx(expected, rel=1e-4, abs=1e-3)
+        assert size == len(text.encode())
 
 
 def test_a_prompt_beyond_the_window_is_refused(model):
@@ -82,3 +136,84 @@ def test_the_digest_follows_the_weights(random_model, tmp_path):
     model.model.get_input_embeddings().weight.data[0, 0] += 1
     model.model.save_pretrained(tmp_path)
     assert BaseModel(str(tmp_path)).digest != before
+
+
+PAYLOAD = """
+from pathlib import Path
+from transformers import {base}
+Path({mark!r}).write_text("ran")
+class Own({base}):
+    pass
+"""
+
+
+@pytest.mark.parametrize(
+    ("file", "map", "base"),
+    [
+        ("config.json", {"AutoConfig": "own.Own"}, "LlamaConfig as Base"),
+        ("config.json", {"AutoModelForCausalLM": "own.Own"}, "Qwen3ForCausalLM as Base"),
+        ("tokenizer_config.json", {"AutoTokenizer": [None, "own.Own"]}, "PreTrainedTokenizerFast as Base"),
+    ],
+)
+def test_code_beside_the_weights_runs_only_where_it_is_trusted(random_model, tmp_path, caplog, file, map, base):
+    folder, mark = shutil.copytree(random_model, tmp_path / "model"), tmp_path / "ran"
+    settings = json.loads((folder / file).read_text())
+    if "AutoConfig" in map:
+        settings["model_type"] = "of_its_own"
+    (folder / file).write_text(json.dumps({**settings, "auto_map": map}))
+    code = PAYLOAD.replace("({base})", "(Base)").format(base=base, mark=str(mark))
+    (folder / "own.py").write_text(code)
+    with pytest.raises(LabError, match=rf"{file} asks for code of its own.*trust_remote_code=true"):
+        BaseModel(str(folder)).load("cpu")
+    assert not mark.exists()
+    with contextlib.suppress(LabError):  # What the code does then is its own affair.
+        BaseModel(str(folder), trust_remote_code=True).load("cpu")
+    assert mark.exists()
+    assert "trust_remote_code=true" in caplog.text
+
+
+def test_pickled_weights_are_refused(random_model, tmp_path):
+    folder = shutil.copytree(random_model, tmp_path / "model")
+    (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
+    with pytest.raises(LabError, match=r"pickled.*safetensors"):
+        BaseModel(str(folder)).load("cpu")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("dtype", "float8"), ("chat", "yes"), ("chat", 1), ("attention", "flash"), ("quantize", "2bit"),
+        ("trust_remote_code", "true"),
+    ],
+)  # fmt: skip
+def test_a_wrong_setting_is_named(name, value):
+    with pytest.raises(LabError, match=rf"model\.{name}={value}: choose "):
+        BaseModel(**{name: value})
+
+
+def test_a_missing_package_is_named(random_model, monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(LabError, match=r"needs bitsandbytes; pip install 'open-book-exam-lab\[quantize\]'"):
+        BaseModel(str(random_model), quantize="4bit").load("cpu")
+    monkeypatch.undo()
+    with pytest.raises(LabError, match=r"model\.path=.*[Ff]lash"):
+        BaseModel(str(random_model), attention="flash_attention_2").load("cpu")
+
+
+@pytest.mark.parametrize("bits", ["8bit", "4bit"])
+def test_a_quantised_model_says_nearly_the_same_in_less_memory(random_model, model, bits):
+    pytest.importorskip("bitsandbytes")
+    small = BaseModel(str(random_model), quantize=bits).load("cpu")
+    assert small.model.get_memory_footprint() < 0.7 * model.model.get_memory_footprint()
+    texts = ["The fee of Belcott is 45 crowns"]
+    ((bits_small, _),), ((bits_whole, _),) = small.bits_per_byte(texts), model.bits_per_byte(texts)
+    assert bits_small != bits_whole
+    assert bits_small == pytest.approx(bits_whole, rel=0.1)
+    assert small.digest != model.digest
+
+
+def test_attention_implementations_agree(random_model, model):
+    eager = BaseModel(str(random_model), attention="eager").load("cpu")
+    assert eager.model.config._attn_implementation == "eager"
+    assert model.model.config._attn_implementation == "sdpa"
+    assert eager.bits_per_byte(["Belcott pays."])[0][0] == pytest.approx(model.bits_per_byte(["Belcott pays."])[0][0])

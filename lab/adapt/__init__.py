@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Protocol
 
 from lab.corpus.corpus import Corpus
-from lab.model import BaseModel, LanguageModel
+from lab.model import Base, Model
 from lab.workspace import Workspace
 
 
 class Adaptation(Protocol):
     """A way to put a corpus into weights. Constructors are cheap and check their values; `adapt` does the work."""
 
-    def adapt(self, base: BaseModel, corpus: Corpus, workspace: Workspace) -> LanguageModel:
+    def adapt(self, base: Base, corpus: Corpus, workspace: Workspace) -> Model:
         """The model that sits the exam. It reads the corpus, never the exam; what it costs goes to the ledger."""
         ...

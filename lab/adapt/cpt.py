@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
+import logging
 from dataclasses import dataclass
 
 from lab.adapt.training import Training
 from lab.corpus.corpus import Corpus
-from lab.model import BaseModel, LanguageModel
+from lab.model import Base, LanguageModel
+from lab.records import LabError
 from lab.workspace import Workspace
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -16,7 +21,13 @@ class ContinuedPretraining:
 
     training: Training
 
-    def adapt(self, base: BaseModel, corpus: Corpus, workspace: Workspace) -> LanguageModel:
+    def adapt(self, base: Base, corpus: Corpus, workspace: Workspace) -> LanguageModel:
         """The base with all of its weights trained on."""
+        if base.weights().quantize:
+            raise LabError(
+                "model.quantize: continued pretraining changes all weights, and quantised ones cannot; "
+                "give model.quantize=null, or pipeline=lora"
+            )
         artifact = self.training.artifact("cpt", {}, base, corpus, workspace, attach=lambda model: model)
-        return BaseModel(str(artifact.path), base.dtype).load(workspace.device)
+        log.info("the trained checkpoint, to be served or used elsewhere: %s", artifact.path)
+        return dataclasses.replace(base.weights(), path=str(artifact.path)).load(workspace.device)

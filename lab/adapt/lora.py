@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,10 +11,12 @@ from peft import LoraConfig, PeftModel, get_peft_model
 
 from lab.adapt.training import Training
 from lab.corpus.corpus import Corpus
-from lab.model import BaseModel, LanguageModel
+from lab.model import Base, LanguageModel
 from lab.records import LabError
 from lab.store import JSON, digest
 from lab.workspace import Workspace
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -21,30 +24,37 @@ class LowRankAdaptation:
     """Adapters on all linear layers but the output.
 
     rank: of each adapter; alpha is twice the rank. merged: whether the exam is sat with the adapters added into the
-    weights, which answers faster, or beside them.
+    weights, which answers faster, or beside them. checkpoint: a folder to write the merged model to, None writes none.
     """
 
     training: Training
     rank: int
     dropout: float = 0.0
     merged: bool = True
+    checkpoint: str | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.rank, int) or self.rank < 1:
             raise LabError(f"rank={self.rank}: a whole number of at least 1 is needed")
         if not 0 <= self.dropout < 1:
             raise LabError(f"dropout={self.dropout}: a share from 0 to below 1 is needed")
+        if self.checkpoint is not None and not self.merged:
+            raise LabError(f"checkpoint={self.checkpoint}: only merged weights make a checkpoint; give merged=true")
 
-    def adapt(self, base: BaseModel, corpus: Corpus, workspace: Workspace) -> LanguageModel:
+    def adapt(self, base: Base, corpus: Corpus, workspace: Workspace) -> LanguageModel:
         """The base with trained adapters."""
         settings: dict[str, JSON] = {"rank": self.rank, "dropout": self.dropout}
         artifact = self.training.artifact("lora", settings, base, corpus, workspace, self._attach)
-        loaded = base.load(workspace.device)
+        loaded = base.weights().load(workspace.device)
         adapted = PeftModel.from_pretrained(loaded.model, str(artifact.path))
         # Unmerged, the adapters sit inside the base's own layers: the model around them is the same.
-        model = adapted.merge_and_unload() if self.merged else adapted.get_base_model()
+        model: Any = adapted.merge_and_unload() if self.merged else adapted.get_base_model()
         together: JSON = [loaded.digest, artifact.digest, self.merged]  # Merged weights round otherwise.
-        return LanguageModel(model, loaded.tokenizer, digest(together))
+        if self.checkpoint is not None:
+            model.save_pretrained(self.checkpoint)
+            loaded.tokenizer.save_pretrained(self.checkpoint)
+            log.info("the merged checkpoint, to be served or used elsewhere: %s", self.checkpoint)
+        return LanguageModel(model, loaded.tokenizer, digest(together), frame=loaded.frame)
 
     def _attach(self, model: Any) -> Any:
         output = model.get_output_embeddings()

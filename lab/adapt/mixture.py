@@ -136,7 +136,8 @@ def split(piece: Piece, tokens: int) -> list[Piece]:
     for branch in piece.branches:
         if len(piece.prefix) + len(branch[0]) > tokens:
             raise LabError(
-                f"row_tokens={tokens}: a question of {len(piece.prefix) + len(branch[0])} tokens does not fit a row"
+                f"row_tokens={tokens}: a question of {len(piece.prefix) + len(branch[0])} tokens does not fit a row; "
+                "raise pipeline.adaptation.training.row_tokens"
             )
         if len(made[-1]) + len(branch[0]) > tokens:
             made.append(Piece(piece.prefix, []))

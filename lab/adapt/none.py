@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from lab.corpus.corpus import Corpus
-from lab.model import BaseModel, LanguageModel
+from lab.model import Base, Model
 from lab.workspace import Workspace
 
 
@@ -13,6 +13,6 @@ from lab.workspace import Workspace
 class NoAdaptation:
     """Leaves the base model untouched: the books on the desk, or nothing at all."""
 
-    def adapt(self, base: BaseModel, corpus: Corpus, workspace: Workspace) -> LanguageModel:
+    def adapt(self, base: Base, corpus: Corpus, workspace: Workspace) -> Model:
         """The base model itself."""
         return base.load(workspace.device)

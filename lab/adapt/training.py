@@ -17,7 +17,8 @@ from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArgu
 
 from lab.adapt.mixture import Mixture, Replay, domain_texts, mix, split
 from lab.corpus.corpus import Corpus
-from lab.model import BaseModel
+from lab.framing import Frame
+from lab.model import Base
 from lab.packing import Piece, encode, pack, rows
 from lab.records import LabError, TrainingText, read_jsonl, write_jsonl
 from lab.runtime import seed_everything, versions
@@ -71,7 +72,7 @@ class Training:
         self,
         kind: str,
         settings: Mapping[str, JSON],
-        base: BaseModel,
+        base: Base,
         corpus: Corpus,
         workspace: Workspace,
         attach: Callable[[Any], Any],
@@ -82,13 +83,15 @@ class Training:
         place to freeze or to add an adapter. Errors: LabError where an exam question stands in a training text, the
         loss is no number any more, or the mixture cannot be made.
         """
+        weights = base.weights()
         domain = domain_texts(corpus, self.texts)
 
         def build(folder: Path) -> Mapping[str, JSON]:
             # Master weights in float32 whatever the base answers in: bfloat16 swallows small steps.
-            start = dataclasses.replace(base, dtype="float32").load(workspace.device)
+            attention = "eager" if weights.attention == "eager" else "auto"  # Others cannot see branches apart.
+            start = dataclasses.replace(weights, dtype="float32", attention=attention).load(workspace.device)
             torch.manual_seed(workspace.seed)
-            return self._train(attach(start.model), start.tokenizer, domain, folder, workspace)
+            return self._train(attach(start.model), start.tokenizer, start.frame, domain, folder, workspace)
 
         with workspace.ledger.phase("training") as entry:
             key: dict[str, JSON] = {
@@ -118,7 +121,13 @@ class Training:
         return digest([dataclasses.asdict(text) for text in itertools.islice(self.replay.texts(0), KEY_TEXTS)])
 
     def _train(
-        self, model: Any, tokenizer: Any, domain: Sequence[TrainingText], folder: Path, workspace: Workspace
+        self,
+        model: Any,
+        tokenizer: Any,
+        frame: Frame,
+        domain: Sequence[TrainingText],
+        folder: Path,
+        workspace: Workspace,
     ) -> Mapping[str, JSON]:
         """Train and save into `folder`: the weights, the tokenizer, and every text that they saw."""
         seen = {text.plain: text.source for text in domain}
@@ -126,12 +135,12 @@ class Training:
         def replayed(seed: int) -> Iterator[tuple[str, Piece]]:
             for text in self.replay.texts(seed) if self.replay else ():
                 seen[text.plain] = f"replay {text.source}"
-                for piece in split(encode(tokenizer, [text])[0], self.row_tokens):
+                for piece in split(encode(tokenizer, [text], frame)[0], self.row_tokens):
                     yield text.source, piece
 
         pieces = [
             (text.source, part)
-            for text, piece in zip(domain, encode(tokenizer, domain), strict=True)
+            for text, piece in zip(domain, encode(tokenizer, domain, frame), strict=True)
             for part in split(piece, self.row_tokens)
         ]
         mixture = mix(
@@ -168,13 +177,19 @@ class Training:
         packed = list(rows(mixture.pieces, self.row_tokens))
         steps = math.ceil(len(packed) / self.device_rows)
 
+        # The one implementation that adds a mask to its scores: as 1 and 0, true and false would hide nothing.
+        adds_mask = model.config._attn_implementation == "eager"
+
         def collate(batch: list[list[Piece]]) -> dict[str, torch.Tensor]:
             made = pack(batch, self.row_tokens, tokenizer.pad_token_id)
             # Models shift labels themselves; these stand one place early.
             labels = made.labels.roll(1, dims=1)
             labels[:, 0] = -100
+            mask = made.mask
+            if adds_mask:
+                mask = torch.zeros(mask.shape).masked_fill(~mask, torch.finfo(torch.float32).min)
             return {
-                "input_ids": made.ids, "position_ids": made.positions, "attention_mask": made.mask, "labels": labels
+                "input_ids": made.ids, "position_ids": made.positions, "attention_mask": mask, "labels": labels
             }  # fmt: skip
 
         with TemporaryDirectory() as unused, workspace.progress.step("training", steps) as advance:

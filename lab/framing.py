@@ -1,0 +1,91 @@
+"""What stands around a prompt: nothing for a base model, the marks of its chat template for a chat model.
+
+One place for the exam and for training alike: a practice question is framed as an exam question is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from jinja2 import TemplateError
+
+from lab.records import LabError
+
+_USER, _ANSWER = "words of the user", "words of the model"
+# Thinking is switched off where a template knows how. The date is the one that Llama's templates name by themselves
+# where they know no other: a prompt must not change from day to day.
+_SETTINGS = {"tokenize": False, "enable_thinking": False, "date_string": "26 Jul 2024"}
+_OPEN, _CLOSE = "<think>", "</think>"
+
+
+@dataclass(frozen=True)
+class Frame:
+    """before, after: what the template puts around the user's words, beginning-of-text mark included; both empty for a
+    base model. end: id of the token that ends an answer, None where only the end of text does.
+
+    Throughout the lab an answer is written as it follows "Answer:", with a space before it.
+    """
+
+    before: str = ""
+    after: str = ""
+    end: int | None = None
+
+    @property
+    def is_chat(self) -> bool:
+        return bool(self.before or self.after)
+
+    def encode(self, tokenizer: Any, prompts: Sequence[str], answers: Sequence[str] | None = None) -> list[list[int]]:
+        """Token ids of each prompt in its frame, or of each prompt and the answer that follows it, as one text.
+
+        Without a template the tokenizer adds its own special tokens; a template brings them.
+        """
+        given = answers if answers is not None else [""] * len(prompts)
+        texts = [f"{self.before}{p}{self.after}{self.answer(a)}" for p, a in zip(prompts, given, strict=True)]
+        return tokenizer(texts, add_special_tokens=not self.is_chat)["input_ids"] if texts else []
+
+    def open(self, tokenizer: Any, texts: Sequence[str]) -> list[list[int]]:
+        """Token ids of prompts that only begin."""
+        begun = [self.before + text for text in texts]
+        return tokenizer(begun, add_special_tokens=not self.is_chat)["input_ids"] if begun else []
+
+    def answer(self, text: str) -> str:
+        """An answer as this model begins it: a turn of a chat has no space before its first word."""
+        return text.removeprefix(" ") if self.is_chat else text
+
+    def without_thinking(self, text: str) -> str:
+        """An answer without what was thought before it; empty where the tokens ran out over the thinking."""
+        opened = _OPEN if self.after.rfind(_OPEN) > self.after.rfind(_CLOSE) else ""
+        *thought, said = (opened + text).split(_CLOSE)
+        return said.split(_OPEN)[0] if thought or _OPEN in said else text
+
+
+PLAIN = Frame()
+
+
+def frame_of(tokenizer: Any, chat: bool | str) -> Frame:
+    """The frame of a tokenizer's chat template as one user turn, thinking off. chat: `auto`, True or False.
+
+    LabError where a template is asked for and there is none, or it cannot hold a single user turn.
+    """
+    if chat is False or (chat == "auto" and not tokenizer.chat_template):
+        return PLAIN
+    if not tokenizer.chat_template:
+        raise LabError("model.chat=true: the tokenizer has no chat template; give model.chat=false or another model")
+    turn = {"role": "user", "content": _USER}
+    try:
+        asked = tokenizer.apply_chat_template([turn], add_generation_prompt=True, **_SETTINGS)
+        answered = tokenizer.apply_chat_template([turn, {"role": "assistant", "content": _ANSWER}], **_SETTINGS)
+    except (TemplateError, ValueError, TypeError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise LabError(f"model.chat={chat}: the chat template fails ({reason}); give model.chat=false") from error
+    if asked.count(_USER) != 1:
+        raise LabError(
+            f"model.chat={chat}: the chat template does not show the user's words once; give model.chat=false"
+        )
+    before, after = asked.split(_USER)
+    closing = answered.rpartition(_ANSWER)[2].strip()
+    ends = tokenizer(closing, add_special_tokens=False)["input_ids"][:1] if closing else []
+    known = [token for token in ends if token in tokenizer.added_tokens_decoder]
+    return Frame(before, after, known[0] if known else tokenizer.eos_token_id)
