@@ -74,7 +74,9 @@ def test_a_slip_in_the_exam_is_told_before_anything_is_trained(
     squad: Path, random_model: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (squad / "exam.jsonl").write_text('{"id": "1", "question": ""}\n{\n')
-    given = f"corpus=squad corpus.path=facts.json exam=jsonl exam.path=exam.jsonl model.path={random_model}"
+    given = (
+        f"corpus=squad corpus.path=facts.json exam=jsonl exam.path=exam.jsonl general=none model.path={random_model}"
+    )
     assert lab(monkeypatch, f"pipeline=lora {given}") == 2
     error = capsys.readouterr().err
     assert "line 1, question: empty" in error
