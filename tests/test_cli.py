@@ -116,7 +116,7 @@ def test_the_same_seed_gives_the_same_answers(lab, tmp_path):
         ("pipeline.context.k=0", "k=0"),
         ("pipeline.context.k=many", "k="),
         ("model.path=./nowhere", "model.path=./nowhere"),
-        ("corpus=folder corpus.path=./nowhere exam=jsonl exam.path=x", "nowhere: no such folder"),
+        ("corpus=folder corpus.path=./nowhere exam=jsonl exam.path=exam.jsonl", "nowhere: no such folder"),
         ("corpus=folder", "corpus.path"),
         ("corpus=folder corpus.path=.", "exam=jsonl"),
         ("device=tpu", "device=tpu"),
@@ -128,7 +128,8 @@ def test_the_same_seed_gives_the_same_answers(lab, tmp_path):
         ("=", "="),
     ],
 )
-def test_a_mistake_gets_one_line_that_names_it(lab, arguments, named):
+def test_a_mistake_gets_one_line_that_names_it(lab, tmp_path, arguments, named):
+    write_jsonl(tmp_path / "exam.jsonl", [Question("a", "Who?", ("B",))])
     code, _, err = lab(arguments, small=False)
     assert code == 2
     assert named in err
@@ -143,7 +144,8 @@ def test_verbose_shows_where_it_happened(lab):
 
 def test_an_empty_corpus_is_named(lab, tmp_path):
     (tmp_path / "empty").mkdir()
-    code, _, err = lab("corpus=folder corpus.path=empty exam=jsonl exam.path=x.jsonl", small=False)
+    write_jsonl(tmp_path / "exam.jsonl", [Question("a", "Who?", ("B",))])
+    code, _, err = lab("corpus=folder corpus.path=empty exam=jsonl exam.path=exam.jsonl", small=False)
     assert (code, "no document in it" in err) == (2, True)
 
 
