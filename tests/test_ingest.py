@@ -455,6 +455,11 @@ def test_a_data_set_is_a_corpus(tmp_path: Path) -> None:
         HubCorpus(str(tmp_path / "splits"), split="dev").load()
     with pytest.raises(LabError, match="no data set can be read there"):
         HubCorpus(str(tmp_path / "nowhere")).load()
+    (tmp_path / "torn").mkdir()
+    (tmp_path / "torn" / "train.jsonl").write_text('{"text": "a"}\n{"text"\n')
+    for streaming in (False, True):
+        with pytest.raises(LabError, match=r"torn: .*JSON parse error"):
+            HubCorpus(str(tmp_path / "torn"), streaming=streaming).load()
     with pytest.raises(LabError, match="limit=0"):
         HubCorpus("x", limit=0)
 
