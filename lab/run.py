@@ -73,14 +73,15 @@ class Experiment:
 def run(experiment: Experiment) -> Path:
     """Carry out one experiment and return its folder. The manifest is written first as unfinished and last as whole."""
     seed_everything(experiment.seed)
-    ledger = Ledger()
-    with ledger.phase("ingest"):
-        corpus: Corpus = experiment.corpus.load()
+    # First what takes no time, so that a slip in a question is told before a large corpus is read.
     asked = _limited(experiment.exam.load(), experiment.limit)
     if not asked:
         raise LabError("the exam has no questions; give at least one")
-    exam = match_evidence(asked, corpus)
     general: GeneralSuite = experiment.general.load()
+    ledger = Ledger()
+    with ledger.phase("ingest"):
+        corpus: Corpus = experiment.corpus.load()
+    exam = match_evidence(asked, corpus)
     general_questions = _limited(general.questions, experiment.limit)
     manifest = {
         "pipeline": experiment.name,
