@@ -6,12 +6,15 @@ A random Llama of 34 million parameters, a quarter of them in the output layer a
 
 texts: four texts of 5 to 11 tokens. letters: four continuations of one token, whose prompt lm-eval shares, too.
 exam: letters, texts and the reference answer, which is what the lab asks of each multiple-choice question.
+perplexity: whole texts of a quarter to three times the context, the longest beyond the window of 2,048 tokens where the
+context is 1,024: rolling windows on both sides; per second are texts.
 """
 
 from __future__ import annotations
 
 import argparse
 import logging
+import math
 import random
 import statistics
 import time
@@ -51,8 +54,11 @@ def ask(count: int, context: int, kind: str, seed: int) -> Questions:
     def text(tokens: int) -> str:
         return " ".join(draw.choice(WORDS[2:]) for _ in range(tokens))
 
-    made = []
+    made: Questions = []
     for _ in range(count):
+        if kind == "perplexity":
+            made.append((text(draw.randint(context // 4, 3 * context)), []))
+            continue
         letters = [f" {word}" for word in WORDS[10:14]]
         texts = [f" {text(draw.randint(5, 11))}" for _ in range(4)]
         made.append((text(context), {"texts": texts, "letters": letters, "exam": [*letters, *texts, letters[0]]}[kind]))
@@ -64,6 +70,9 @@ def harness(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, rows: i
 
 
 def by_harness(harness: HFLM, questions: Questions) -> list[list[float]]:
+    if not questions[0][1]:
+        texts = [Instance("loglikelihood_rolling", {}, (text,), number) for number, (text, _) in enumerate(questions)]
+        return [[score] for score in harness.loglikelihood_rolling(texts, disable_tqdm=True)]
     pairs = [(prompt, text) for prompt, some in questions for text in some]
     asked = [Instance("loglikelihood", {}, pair, number) for number, pair in enumerate(pairs)]
     scores = iter([score for score, _ in harness.loglikelihood(asked, disable_tqdm=True)])
@@ -71,6 +80,8 @@ def by_harness(harness: HFLM, questions: Questions) -> list[list[float]]:
 
 
 def by_lab(model: LanguageModel, questions: Questions) -> list[list[float]]:
+    if not questions[0][1]:
+        return [[-bits * math.log(2)] for bits, _ in model.bits_per_byte([text for text, _ in questions])]
     return model.log_probabilities([prompt for prompt, _ in questions], [some for _, some in questions])
 
 
@@ -99,7 +110,7 @@ def spread(values: list[float]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--contexts", type=int, nargs="+", default=[256, 512, 1024], help="tokens of a prompt")
-    parser.add_argument("--kinds", nargs="+", default=["texts", "letters", "exam"])
+    parser.add_argument("--kinds", nargs="+", default=["texts", "letters", "exam", "perplexity"])
     parser.add_argument("--questions", type=int, default=8)
     parser.add_argument("--rounds", type=int, default=5, help="after one that is not counted")
     parser.add_argument("--batch-tokens", type=int, default=8192)
@@ -111,12 +122,15 @@ def main() -> None:
     print(f"{sum(p.numel() for p in network.parameters()) / 1e6:.0f} M parameters, float32, {args.device}, "
           f"{torch.get_num_threads()} threads, {args.questions} questions, {args.rounds} rounds, "
           f"{args.batch_tokens} tokens a batch; questions/s: median (least to most)")  # fmt: skip
-    print("| context | scored | lm-eval | lab | times as fast | largest difference |\n|---|---|---|---|---|---|")
+    print(
+        "| context | scored | lm-eval | lab | times as fast | largest difference in nats |\n|---|---|---|---|---|---|"
+    )
     for context in args.contexts:
         for kind in args.kinds:
             questions = ask(args.questions, context, kind, seed=context)
             ours = LanguageModel(network, tokenizer, "benchmark", args.batch_tokens)
-            theirs = harness(network, tokenizer, max(1, args.batch_tokens // (context + 11)))
+            longest = 2048 if kind == "perplexity" else context + 11
+            theirs = harness(network, tokenizer, max(1, args.batch_tokens // longest))
             assert same_tokens(ours, theirs, questions)
             seconds: dict[str, list[float]] = {"lab": [], "lm-eval": []}
             for _ in range(args.rounds + 1):
