@@ -54,6 +54,14 @@ class Frame:
         """An answer as this model begins it: a turn of a chat has no space before its first word."""
         return text.removeprefix(" ") if self.is_chat else text
 
+    def first_part(self, text: str, several_lines: bool) -> str:
+        """The part of a stripped text that is the answer: all of a chat's turn; else its first line, or, where answers
+        may have several, all before the model begins to ask by itself.
+        """
+        if self.is_chat:
+            return text
+        return text.split("\nQuestion:" if several_lines else "\n")[0].strip()
+
     def without_thinking(self, text: str) -> str:
         """An answer without what was thought before it; empty where the tokens ran out over the thinking."""
         opened = _OPEN if self.after.rfind(_OPEN) > self.after.rfind(_CLOSE) else ""

@@ -303,9 +303,7 @@ class LanguageModel:
             for i, row in zip(batch, output[:, width:].tolist(), strict=True):
                 length = next((place for place, token in enumerate(row, 1) if token in self._stops), len(row))
                 text = self.tokenizer.decode(row[:length], skip_special_tokens=True)
-                text = self.frame.without_thinking(text).strip()
-                if not self.frame.is_chat:
-                    text = text.split("\nQuestion:" if several_lines else "\n")[0].strip()
+                text = self.frame.first_part(self.frame.without_thinking(text).strip(), several_lines)
                 made[i] = Generation(text, len(encoded[i]), length)
             progress(len(batch))
         return [one for one in made if one is not None]

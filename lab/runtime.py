@@ -140,5 +140,14 @@ def quiet_libraries() -> None:
     transformers.utils.logging.disable_progress_bar()
     # peft asks transformers by the old name; nothing a user could mend.
     warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing", category=FutureWarning)
-    for name in ("sentence_transformers", "faiss", "huggingface_hub", "httpx", "accelerate", "bitsandbytes"):
+    for name in (
+        "sentence_transformers",
+        "faiss",
+        "huggingface_hub",
+        "httpx",
+        "httpx2",
+        "openai",
+        "accelerate",
+        "bitsandbytes",
+    ):
         logging.getLogger(name).setLevel(logging.ERROR)

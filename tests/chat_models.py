@@ -92,7 +92,7 @@ def tokenizer(kind: str, chat: bool = True) -> PreTrainedTokenizerFast:
     return made
 
 
-def write(folder: Path, kind: str, chat: bool = True) -> Path:
+def write(folder: Path, kind: str, chat: bool = True, penalty: float = 1.3) -> Path:
     """A model folder of a kind. Gemma is Gemma 2: its logits and scores are capped, and it knows no fast attention."""
     own = tokenizer(kind, chat)
     torch.manual_seed(0)
@@ -104,7 +104,7 @@ def write(folder: Path, kind: str, chat: bool = True) -> Path:
         "gemma": lambda: Gemma2ForCausalLM(Gemma2Config(**SHAPE, **ids, query_pre_attn_scalar=32)),
     }[kind]()
     # As instruction-tuned models are published: sampled unless told otherwise, and here with a penalty too.
-    made.generation_config.update(do_sample=True, temperature=0.6, top_p=0.95, repetition_penalty=1.3)
+    made.generation_config.update(do_sample=True, temperature=0.6, top_p=0.95, repetition_penalty=penalty)
     made.save_pretrained(folder)
     own.save_pretrained(folder)
     return folder

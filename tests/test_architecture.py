@@ -15,10 +15,10 @@ ROOT = Path(__file__).parent.parent
 FLOORS = {
     "records": 0, "ledger": 0, "store": 0, "runtime": 0, "workspace": 0, "progress": 0, "muon": 0,
     "corpus": 1, "exam": 1, "worlds": 1,
-    "adapt": 2, "context": 2, "model": 2, "packing": 2, "framing": 2, "scoring": 2, "curriculum": 2,
+    "adapt": 2, "context": 2, "model": 2, "packing": 2, "framing": 2, "scoring": 2, "served": 2, "curriculum": 2,
     "student": 3, "pipeline": 3,
     "judge": 4, "report": 4,
-    "__main__": 5, "run": 5, "grade": 5, "foundry": 5,
+    "__main__": 5, "run": 5, "grade": 5, "search": 5, "foundry": 5,
 }  # fmt: skip
 # The judge and the report look at records only: they must be free to judge answers that no student of ours gave.
 APART = {"judge": {"records", "judge"}, "report": {"records", "ledger", "judge", "report"}}
@@ -68,6 +68,7 @@ def choices(group: str) -> list[str]:
 NEEDED = {
     "corpus": dict.fromkeys(("folder", "jsonl", "hub", "squad"), "corpus.path=x"),
     "exam": dict.fromkeys(("jsonl", "squad", "csv_choice"), "exam.path=x"),
+    "model": {"openai": "model.url=http://127.0.0.1:1/v1 model.name=x"},
     "replay": {"folder": "replay.path=x"},
 }
 CASES = [(group, c) for group in ("pipeline", "model", "corpus", "exam", "general", "replay") for c in choices(group)]
@@ -75,7 +76,7 @@ CASES = [(group, c) for group in ("pipeline", "model", "corpus", "exam", "genera
 
 @pytest.mark.parametrize(("group", "choice"), CASES)
 def test_every_choice_builds(group, choice):
-    extra = [NEEDED[group][choice]] if choice in NEEDED.get(group, {}) else []
+    extra = NEEDED.get(group, {}).get(choice, "").split()
     with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
         config = compose("config", overrides=[f"{group}={choice}", *extra])
         instantiate(config[group])

@@ -18,11 +18,12 @@ import numpy
 import pytest
 
 from lab.context import Context
-from lab.context.closed import ClosedBook
 from lab.context.bm25 import Bm25
+from lab.context.closed import ClosedBook
 from lab.context.dense import Dense
 from lab.context.embedder import Embedder
 from lab.context.gold import Gold
+from lab.context.hybrid import Hybrid
 from lab.context.random_passages import RandomPassages
 from lab.context.retrieved import Retrieved
 from lab.corpus.corpus import Corpus
@@ -33,8 +34,15 @@ from lab.store import Store
 from lab.workspace import Workspace
 
 TOWNS = ("Belcar", "Corvin", "Dunmere", "Estrel", "Fallow", "Garth", "Hollin", "Ister", "Jorvel", "Kestin", "Lorn")
-CONTEXTS: list[Context] = [ClosedBook(), Gold(), RandomPassages(k=3), Retrieved(k=4), Retrieved(Bm25(), k=4)]
-NAMES = ["closed", "gold", "random", "dense", "bm25"]
+CONTEXTS: list[Context] = [
+    ClosedBook(),
+    Gold(),
+    RandomPassages(k=3),
+    Retrieved(k=4),
+    Retrieved(Bm25(), k=4),
+    Retrieved(Hybrid(share=0.5), k=4),
+]
+NAMES = ["closed", "gold", "random", "dense", "bm25", "hybrid"]
 
 
 def tiny_corpus(fee: int = 10) -> Corpus:

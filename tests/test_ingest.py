@@ -1,8 +1,9 @@
-"""Any file in, nothing dropped in silence: each hostile one is told with its reason, and costs neither run nor memory."""
+"""Any file in, nothing dropped in silence: a hostile one is told with its reason and costs neither run nor memory."""
 
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 import logging
 import os
@@ -18,7 +19,7 @@ import pytest
 
 from lab.corpus.cleaning import MAX_TEXT_BYTES, RefusedError, clean, decode
 from lab.corpus.corpus import Corpus
-from lab.corpus.duplicates import Duplicates, jaccard, shingles
+from lab.corpus.duplicates import Duplicates, jaccard, shingles, signs
 from lab.corpus.folder import FolderCorpus, FolderReplay, load_documents
 from lab.corpus.formats import convert
 from lab.corpus.ingest import Gathered
@@ -32,10 +33,7 @@ real = pytest.mark.skipif(not DATA.is_dir(), reason="the folder of real test mat
 
 CHINESE = "# 港口法\n\n第一条 为了规范港口的使用,制定本法。\n\n第二条 费用为四十五元。\n"
 FRENCH = "Le café du port est situé à côté de l'école où les élèves étudient la navigation.\n"
-
-
-def reasons(folder: Path) -> dict[str, tuple[str, str]]:
-    return {row.id: (row.kind, row.reason) for row in load_documents(folder).quarantined}
+GERMAN = "Die Gebühr für „Häfen“ beträgt fünf Euro."
 
 
 # Files made by hand, so that the libraries that read them did not also write them.
@@ -72,7 +70,7 @@ ARTICLE = "<w:p><w:r><w:t>第一条 费用为四十五元。</w:t></w:r></w:p>"
 
 def docx(path: Path, body: str, before: str = "", filler: int = 0) -> None:
     """A Word file; `filler` MiB of empty paragraphs after the body."""
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as packed:
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as packed:
         packed.writestr("[Content_Types].xml", f'<Types xmlns="{PACKAGE}/content-types"/>')
         packed.writestr(
             "_rels/.rels",
@@ -120,7 +118,7 @@ def test_every_format_is_read(formats: Gathered) -> None:
     assert formats.summary == "ingest: 9 files, 9 documents indexed, 0 quarantined; 1 read as Latin-1"
 
 
-def test_hostile_files_are_told_and_stop_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_hostile_files_are_told_and_stop_nothing(tmp_path: Path) -> None:
     from pypdf import PdfReader, PdfWriter
 
     home = tmp_path / "home"
@@ -141,9 +139,9 @@ def test_hostile_files_are_told_and_stop_nothing(tmp_path: Path, monkeypatch: py
     )
     (home / "scan.pdf").write_bytes(pdf(CATALOGUE, b"<</Type/Pages/Kids[3 0 R]/Count 1>>", b"<</Type/Page>>"))
     (home / "torn.pdf").write_bytes(GOOD_PDF[:100])
-    docx(home / "bomb.docx", "", filler=257)
+    docx(home / "bomb.docx", "", filler=258)
     docx(home / "outside.docx", "<w:p><w:r><w:t>&a;</w:t></w:r></w:p>", f'<!DOCTYPE x [<!ENTITY a SYSTEM "{secret}">]>')
-    grow = "".join(f'<!ENTITY {"abcdefghij"[n]} "{f"&{"abcdefghij"[n - 1]};" * 10}">' for n in range(1, 10))
+    grow = "".join(f'<!ENTITY {name} "{f"&{inner};" * 10}">' for inner, name in itertools.pairwise("abcdefghij"))
     docx(home / "laughs.docx", "<w:p><w:r><w:t>&j;</w:t></w:r></w:p>", f'<!DOCTYPE x [<!ENTITY a "aaaa">{grow}]>')
     (home / "torn.docx").write_bytes(b"PK\x03\x04")
     (home / "nul.md").write_bytes(b"a\0b")
@@ -196,7 +194,10 @@ def test_hostile_files_are_told_and_stop_nothing(tmp_path: Path, monkeypatch: py
     assert set(told) == set(expected)
     assert {name: told[name][: len(start)] for name, start in expected.items()} == expected
     assert "SECRET" not in json.dumps([dataclasses.asdict(document) for document in gathered.documents])
-    assert gathered.summary.startswith("ingest: 25 files, 3 documents indexed, 22 quarantined (2 NUL, 5 damaged")
+    assert gathered.summary == (
+        "ingest: 25 files, 3 documents indexed, 22 quarantined (2 NUL, 8 damaged, 3 empty, 1 encrypted, 2 link, "
+        "1 no text, 1 not supported, 2 too large, 1 too many headings, 1 zip bomb); see quarantine.jsonl"
+    )
 
 
 def test_a_reader_that_hangs_is_killed_and_the_next_file_is_read(tmp_path: Path) -> None:
@@ -265,7 +266,7 @@ def test_a_missing_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         (CHINESE.encode("gb18030"), CHINESE, "GB18030"),
         ("港口使用费为四十五元整。".encode("gb18030"), "港口使用费为四十五元整。", "GB18030"),
         (FRENCH.encode("latin-1"), FRENCH, "Latin-1"),
-        ("Die Gebühr für „Häfen“ beträgt fünf Euro.".encode("cp1252"), "Die Gebühr für „Häfen“ beträgt fünf Euro.", "Latin-1"),
+        (GERMAN.encode("cp1252"), GERMAN, "Latin-1"),
         (("English words. " * 200 + "One café.").encode("latin-1"), "English words. " * 200 + "One café.", "Latin-1"),
     ],
 )  # fmt: skip
@@ -309,7 +310,7 @@ def test_jaccard_is_that_of_the_sets() -> None:
     for _ in range(50):
         one = "".join(generator.choices("ab港口 \n\u3000", k=generator.randint(1, 300)))
         other = one[: generator.randint(1, len(one))] + "".join(generator.choices("ab港口 ", k=30))
-        assert jaccard(shingles(one), shingles(other)) == pytest.approx(brute_jaccard(one, other))
+        assert jaccard(shingles(signs(one)), shingles(signs(other))) == pytest.approx(brute_jaccard(one, other))
 
 
 @pytest.mark.parametrize("threshold", [0.99, 0.9, 0.7])
@@ -327,12 +328,12 @@ def test_near_duplicates_are_found_from_the_threshold_on_and_not_below(threshold
         known.add(Document("first", "t", text))
         try:
             known.add(Document(f"d{number}", "t", "".join(other)))
-        except RefusedError as refused:
-            assert alike >= threshold
-            assert "repeats first" in refused.reason
-            found += 1
-        else:
-            missed += alike >= threshold
+            refused = False
+        except RefusedError:
+            refused = True
+        assert alike >= threshold or not refused
+        found += refused
+        missed += alike >= threshold and not refused
     assert found >= 10
     assert missed <= 1
 
@@ -454,6 +455,11 @@ def test_a_data_set_is_a_corpus(tmp_path: Path) -> None:
         HubCorpus(str(tmp_path / "splits"), split="dev").load()
     with pytest.raises(LabError, match="no data set can be read there"):
         HubCorpus(str(tmp_path / "nowhere")).load()
+    (tmp_path / "torn").mkdir()
+    (tmp_path / "torn" / "train.jsonl").write_text('{"text": "a"}\n{"text"\n')
+    for streaming in (False, True):
+        with pytest.raises(LabError, match=r"torn: .*JSON parse error"):
+            HubCorpus(str(tmp_path / "torn"), streaming=streaming).load()
     with pytest.raises(LabError, match="limit=0"):
         HubCorpus("x", limit=0)
 
@@ -465,8 +471,9 @@ def test_naughty_strings_are_documents_like_any_other(tmp_path: Path) -> None:
     file.write_text("\n".join(json.dumps({"text": text}) for text in strings), encoding="utf-8")
     corpus = JsonlCorpus(str(file)).load()
     assert len(corpus.documents) + len(corpus.quarantined) == len(strings)
-    assert {row.kind for row in corpus.quarantined} <= {"empty", "duplicate"}
-    assert len({clean(text).strip() for text in strings if clean(text).strip()}) == len(corpus.documents)
+    # As near-duplicates only those that differ in white space alone: `<img \\x47src` and `<img\\x47src`.
+    assert {row.kind for row in corpus.quarantined} == {"empty", "duplicate", "near-duplicate"}
+    assert len({"".join(clean(text).split()) for text in strings} - {""}) == len(corpus.documents)
     for number, text in enumerate(strings[:50]):
         (tmp_path / f"{number}.md").write_text(text, encoding="utf-8")
     gathered = load_documents(tmp_path)

@@ -33,7 +33,7 @@ class Ranker(Protocol):
     """A search that is ready to be asked."""
 
     def rank(self, questions: Sequence[str], count: int) -> list[list[tuple[str, float]]]:
-        """For each question at most `count` (passage id, score), best first, no id twice; equal scores in a fixed order.
+        """For each question at most `count` (passage id, score), best first, no id twice, ties in a fixed order.
 
         Give all questions at once: a batch is an order of magnitude faster than single calls.
         """

@@ -33,7 +33,8 @@ class Embedder:
         self._model: SentenceTransformer | None = None
         if not (self.folder / "modules.json").is_file():
             raise LabError(
-                f"context.retriever.embedder={self.folder}: no modules.json in it; give a sentence-transformers model folder"
+                f"context.retriever.embedder={self.folder}: no modules.json in it; "
+                "give a sentence-transformers model folder"
             )
         check_modules(self.folder)
 

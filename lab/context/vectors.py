@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,7 +21,7 @@ CHUNK = 4096
 
 @dataclass(frozen=True)
 class Encoded:
-    """vectors: float32, (texts, dimension). tokens: that the encoder reads of the texts. cut: texts longer than it reads.
+    """vectors: float32, (texts, dimension). tokens: that the encoder reads of them. cut: texts longer than it reads.
 
     fresh_tokens, encoded, bytes: of the texts that were encoded now. old_seconds: what the others took when they were.
     """
@@ -50,7 +50,7 @@ def encode(texts: Sequence[str], embedder: Embedder, workspace: Workspace) -> En
     old_seconds = 0.0
     for artifact in workspace.store.kept("vectors", owner):
         rows = [row for row in _rows(artifact) if row[0] in by_name and row[0] not in known]
-        known.update((name, rest) for name, *rest in rows)
+        known.update(rows)
         old_seconds += artifact.cost["seconds"] * len(rows) / artifact.cost["texts"]
     missing = [name for name in by_name if name not in known]
     size = 0
@@ -59,7 +59,7 @@ def encode(texts: Sequence[str], embedder: Embedder, workspace: Workspace) -> En
             for first in range(0, len(missing), CHUNK):
                 names = missing[first : first + CHUNK]
                 artifact = _encode({name: by_name[name] for name in names}, embedder, workspace, owner)
-                known.update((name, rest) for name, *rest in _rows(artifact))
+                known.update(_rows(artifact))
                 size += artifact.cost["bytes"]
                 advance(len(names))
     found = [known[_name(text)] for text in texts]
@@ -93,9 +93,9 @@ def _encode(texts: dict[str, str], embedder: Embedder, workspace: Workspace, own
     return workspace.store.artifact("vectors", {**owner, "texts": list(texts)}, build)
 
 
-def _rows(artifact: Artifact) -> Iterable[tuple[str, numpy.ndarray, int, bool]]:
+def _rows(artifact: Artifact) -> Iterator[tuple[str, tuple[numpy.ndarray, int, bool]]]:
     arrays = load_file(artifact.path / "vectors.safetensors")
     for name, vector, tokens, cut in zip(
         arrays["names"], arrays["vectors"], arrays["tokens"].tolist(), arrays["cut"].tolist(), strict=True
     ):
-        yield name.tobytes().hex(), vector, tokens, bool(cut)
+        yield name.tobytes().hex(), (vector, tokens, bool(cut))

@@ -35,10 +35,14 @@ def check_threshold(threshold: float | None) -> None:
         )
 
 
-def shingles(text: str) -> numpy.ndarray:
-    """Hashes (uint64, sorted, each once) of all stretches of eight characters, white space left out."""
+def signs(text: str) -> numpy.ndarray:
+    """The code points of a text in order, uint64, white space left out."""
     codes = numpy.frombuffer(text.encode("utf-32-le", "replace"), dtype=numpy.uint32)
-    codes = codes[~numpy.isin(codes, SPACES)].astype(numpy.uint64)
+    return codes[~numpy.isin(codes, SPACES)].astype(numpy.uint64)
+
+
+def shingles(codes: numpy.ndarray) -> numpy.ndarray:
+    """Hashes (uint64, sorted, each once) of all stretches of eight code points, of all where fewer."""
     count = max(1, len(codes) - SHINGLE + 1)
     hashes = numpy.zeros(count, dtype=numpy.uint64)
     for place in range(min(SHINGLE, len(codes))):
@@ -60,9 +64,10 @@ def jaccard(one: numpy.ndarray, other: numpy.ndarray) -> float:
 class Duplicates:
     """Remembers documents and refuses those that repeat one of them.
 
-    threshold: the Jaccard similarity of character shingles from which a document is a repetition; 1 asks for the same
-    text. Candidates come from MinHash with locality-sensitive hashing (Broder 1997; Indyk and Motwani 1998) and are
-    then compared in full, so none is refused by chance; at the threshold one in a hundred may be missed.
+    threshold: the Jaccard similarity of character shingles from which a document is a repetition, where the lengths
+    are as much alike; 1 asks for the same text. Candidates come from MinHash with locality-sensitive hashing (Broder
+    1997; Indyk and Motwani 1998) and are then compared in full, so none is refused by chance; of those at the
+    threshold one in a hundred may be missed.
     """
 
     def __init__(self, threshold: float) -> None:
@@ -81,11 +86,16 @@ class Duplicates:
         if exact in self._by_text:
             raise RefusedError("duplicate", f"repeats {self._by_text[exact]} word for word")
         if self._threshold < 1:
-            own = shingles(document.text)
+            codes = signs(document.text)
+            own = shingles(codes)
             sketch = _sketch(own)
             for place in sorted(self._nearby.query(sketch))[:MOST_CANDIDATES]:
                 earlier = self._documents[place]
-                alike = jaccard(own, shingles(earlier.text))
+                others = signs(earlier.text)
+                # Sets do not count: `0xffff` and `0xffffffff` hold the same stretches, but are not as long.
+                if min(len(codes), len(others)) < self._threshold * max(len(codes), len(others)):
+                    continue
+                alike = jaccard(own, shingles(others))
                 if alike >= self._threshold:
                     raise RefusedError("near-duplicate", f"repeats {earlier.id} but for little (Jaccard {alike:.4f})")
             self._nearby.insert(len(self._documents), sketch)

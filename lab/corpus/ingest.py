@@ -94,7 +94,7 @@ def _document(source: Source) -> Document:
         raise RefusedError("too large", f"larger than {MAX_TEXT_BYTES >> 20} MiB; split it into several documents")
     if len(text) > 3 * MOST_SECTIONS and count_sections(text) > MOST_SECTIONS:
         raise RefusedError(
-            "too many headings", f"has more than {MOST_SECTIONS} headings; split it into several documents"
+            "too many headings", f"has more than {MOST_SECTIONS} headings or articles; split it into several documents"
         )
     first = next(headings(text), None)
     return Document(id=source.id, title=first.text if first else source.title, text=text)

@@ -122,14 +122,22 @@ class HubCorpus:
                 return saved[self.split]
             return datasets.load_dataset(self.path, self.subset, split=self.split, streaming=self.streaming)
         except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
-            words = " ".join(str(error).split())
             raise LabError(
-                f"corpus.path={self.path}: no data set can be read there ({words}); give a folder with data files, a "
-                "folder that save_to_disk wrote, or a name on the hub; corpus.subset= and corpus.split= choose in it"
+                f"corpus.path={self.path}: no data set can be read there ({_words(error)}); give a folder with data "
+                "files, a folder that save_to_disk wrote, or a name on the hub; corpus.subset= and corpus.split= choose"
             ) from None
 
+    def _read(self, rows: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+        """The rows; LabError where the data set breaks off, whose rest cannot be accounted for."""
+        from datasets.exceptions import DatasetsError
+
+        try:
+            yield from rows
+        except (OSError, ValueError, DatasetsError) as error:
+            raise LabError(f"corpus.path={self.path}: breaks off ({_words(error)}); mend its files") from None
+
     def _sources(self, rows: Iterable[dict[str, Any]]) -> Iterator[Source | Quarantined]:
-        for number, row in enumerate(rows, 1):
+        for number, row in enumerate(self._read(rows), 1):
             # Under the common names, so that a fault is told as in a file.
             known = {"text": row.get(self.text)}
             if self.title is not None:
@@ -138,6 +146,11 @@ class HubCorpus:
                 value = row.get(self.id)
                 known["id"] = str(value) if type(value) is int else value
             yield _source(known, "row", number, "")
+
+
+def _words(error: Exception) -> str:
+    """An error in one line; the library wraps what it met in errors that say nothing of it."""
+    return " ".join(str(error.__cause__ or error).split())
 
 
 def _lines(path: Path) -> Iterator[Source | Quarantined]:
