@@ -234,8 +234,8 @@ def floors(model: LanguageModel, subjects: int) -> dict[str, float]:
     grades: dict[str, list[Grade]] = defaultdict(list)
     for suite, asked in (("general", closed_book), ("reading", reading), ("private", private)):
         for one, answer in zip(asked, student.answer(student.read(asked)), strict=True):
-            grades[suite if suite != "reading" else one.part].append(grade(one, answer.text))
-    scores = {part: sum(g.exact_match for g in given) / len(given) for part, given in grades.items()}
+            grades[suite if suite != "reading" else one.part].append(grade(one, answer))
+    scores = {part: sum(g.score for g in given) / len(given) for part, given in grades.items()}
     answerable = grades["reading"] + grades["distractors"]
     return {
         "general_closed_book": scores["general"],

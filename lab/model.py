@@ -6,18 +6,18 @@ import importlib.util
 import json
 import logging
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 import torch
-from torch.nn import functional
 from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
 
 from lab.framing import PLAIN, Frame, frame_of
 from lab.records import LabError
 from lab.runtime import choose_dtype
+from lab.scoring import batches, continuation_log_probabilities, rolling_windows, sequence_log_probabilities
 from lab.store import JSON, digest, digest_file
 
 log = logging.getLogger(__name__)
@@ -68,7 +68,9 @@ class Model(Protocol):
         several_lines: bool = ...,
     ) -> list[Generation]: ...
 
-    def log_probabilities(self, prompts: Sequence[str], continuations: Sequence[str]) -> Sequence[float | None]: ...
+    def log_probabilities(
+        self, prompts: Sequence[str], continuations: Sequence[Sequence[str]]
+    ) -> Sequence[Sequence[float | None]]: ...
 
     def bits_per_byte(self, texts: Sequence[str]) -> list[tuple[float, int]]: ...
 
@@ -264,17 +266,6 @@ class LanguageModel:
         """How many tokens plain texts have, special ones included."""
         return sum(len(self.tokenizer(text)["input_ids"]) for text in texts)
 
-    def _batches(self, lengths: Sequence[int]) -> Iterator[list[int]]:
-        """Indices by falling length: a batch pads little, and what does not fit in memory fails at once."""
-        batch: list[int] = []
-        for index in sorted(range(len(lengths)), key=lambda i: -lengths[i]):
-            if batch and (len(batch) + 1) * lengths[batch[0]] > self.max_batch_tokens:
-                yield batch
-                batch = []
-            batch.append(index)
-        if batch:
-            yield batch
-
     @torch.inference_mode()
     def generate(
         self,
@@ -297,7 +288,7 @@ class LanguageModel:
             )
         made: list[Generation | None] = [None] * len(encoded)
         pad = self.tokenizer.pad_token_id
-        for batch in self._batches([len(ids) + max_new_tokens for ids in encoded]):
+        for batch in batches([len(ids) + max_new_tokens for ids in encoded], self.max_batch_tokens):
             width = max(len(encoded[i]) for i in batch)
             ids = torch.tensor([[pad] * (width - len(encoded[i])) + encoded[i] for i in batch], device=self.device)
             seen = torch.tensor([[0] * (width - len(encoded[i])) + [1] * len(encoded[i]) for i in batch])
@@ -317,52 +308,58 @@ class LanguageModel:
             progress(len(batch))
         return [one for one in made if one is not None]
 
-    @torch.inference_mode()
-    def log_probabilities(self, prompts: Sequence[str], continuations: Sequence[str]) -> list[float]:
-        """Natural log probability of each continuation after its prompt, summed over its tokens.
+    def log_probabilities(self, prompts: Sequence[str], continuations: Sequence[Sequence[str]]) -> list[list[float]]:
+        """Natural log probability of each continuation of each prompt, summed over its tokens.
 
-        The continuation is tokenized apart, as the model's own answer would follow the prompt.
+        A prompt is run once for all of its continuations. LabError where one does not fit the window.
+        """
+        heads, tails = self.split(prompts, continuations)
+        longest = max((len(h) + len(t) for h, some in zip(heads, tails, strict=True) for t in some), default=0)
+        if longest > self.max_tokens:
+            raise LabError(
+                f"a prompt and its answer of {longest} tokens do not fit the model's window of {self.max_tokens}; "
+                f"lower the number or size of the passages, or shorten the answer"
+            )
+        return continuation_log_probabilities(self.model, heads, tails, self.max_batch_tokens)
+
+    def split(
+        self, prompts: Sequence[str], continuations: Sequence[Sequence[str]]
+    ) -> tuple[list[list[int]], list[list[list[int]]]]:
+        """Token ids of the prompts and of their continuations.
+
+        A prompt's tokens are those that `generate` sees. A continuation's are what it adds to them when both are
+        encoded as one text; where that would merge the seam into other tokens it is encoded apart, as the model's own
+        answer would follow the prompt. A leading space belongs to the continuation. LabError where one has no tokens.
         """
         heads = self.encode(prompts)
-        tails = [
-            self.tokenizer(self.frame.answer(text), add_special_tokens=False)["input_ids"] for text in continuations
-        ]
-        return [-nats for nats in self._nats([h + t for h, t in zip(heads, tails, strict=True)], list(map(len, heads)))]
+        tails: list[list[list[int]]] = []
+        for prompt, head, some in zip(prompts, heads, continuations, strict=True):
+            tails.append([])
+            for text, whole in zip(some, self.encode([prompt] * len(some), some), strict=True):
+                tail = self.frame.tail(self.tokenizer, head, whole, text)
+                if not head or not tail:
+                    raise LabError(f"continuation={text!r} of prompt={prompt[-20:]!r}: no tokens; give both some text")
+                tails[-1].append(tail)
+        return heads, tails
 
-    @torch.inference_mode()
     def bits_per_byte(self, texts: Sequence[str]) -> list[tuple[float, int]]:
         """(bits, UTF-8 bytes) of each text; a corpus's bits per byte are the sum of bits over the sum of bytes.
 
         A text starts after the end-of-text token where the tokenizer adds no start of its own, so that its first
-        token is counted too.
+        token is counted too. A text longer than the window, or than a batch, is read in windows (see
+        `rolling_windows`), the first tokens of which know little of what came before.
         """
-        encoded = []
-        for text in texts:
+        windows = []
+        for number, text in enumerate(texts):
             ids = self.tokenizer(text)["input_ids"]
             bare = self.tokenizer(text, add_special_tokens=False)["input_ids"]
-            encoded.append(ids if len(ids) > len(bare) else [self.tokenizer.eos_token_id, *bare])
-        nats = self._nats(encoded, [1] * len(encoded))
-        return [(value / math.log(2), len(text.encode())) for value, text in zip(nats, texts, strict=True)]
-
-    def _nats(self, encoded: list[list[int]], skip: list[int]) -> list[float]:
-        """Minus log probability of each sequence after its first `skip` tokens; padding goes to the right."""
-        nats = [0.0] * len(encoded)
-        pad = self.tokenizer.pad_token_id
-        for batch in self._batches(list(map(len, encoded))):
-            width = max(len(encoded[i]) for i in batch)
-            ids = torch.tensor([encoded[i] + [pad] * (width - len(encoded[i])) for i in batch], device=self.device)
-            seen = torch.tensor([[1] * len(encoded[i]) + [0] * (width - len(encoded[i])) for i in batch])
-            scored = torch.zeros_like(ids, dtype=torch.bool)
-            for row, i in enumerate(batch):
-                scored[row, skip[i] : len(encoded[i])] = True
-            # Logits only where they are scored: a large vocabulary over whole prompts would dwarf the model itself.
-            hidden = self.model.base_model(
-                input_ids=ids, attention_mask=seen.to(self.device), use_cache=False
-            ).last_hidden_state[:, :-1][scored[:, 1:]]
-            logits = self.model.get_output_embeddings()(hidden).float()
-            losses = functional.cross_entropy(logits, ids[:, 1:][scored[:, 1:]], reduction="none")
-            rows = scored[:, 1:].nonzero()[:, 0]
-            sums = torch.zeros(len(batch), device=self.device).index_add_(0, rows, losses)
-            for i, value in zip(batch, sums.tolist(), strict=True):
-                nats[i] = value
-        return nats
+            begun = ids if len(ids) > len(bare) else [self.tokenizer.eos_token_id, *bare]
+            rolled = rolling_windows(begun, min(self.max_tokens, self.max_batch_tokens))
+            windows += [(number, sequence, skip) for sequence, skip in rolled]
+        found = sequence_log_probabilities(
+            self.model, [ids for _, ids, _ in windows], [skip for _, _, skip in windows], self.max_batch_tokens
+        )
+        bits = [0.0] * len(texts)
+        for (number, _, _), value in zip(windows, found, strict=True):
+            bits[number] -= value / math.log(2)
+        return [(value, len(text.encode())) for value, text in zip(bits, texts, strict=True)]

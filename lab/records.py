@@ -94,8 +94,8 @@ class Answer:
 
     passages: (passage id, score) in prompt order. log_probability: of the reference answer given the same prompt,
     natural log, summed over its tokens; None where the model does not tell. seconds: share of the batch's time;
-    retrieval_seconds apart. choices: of each choice (log-probability of its letter, of its text) after the prompt; empty
-    where there are none. error: why there is no answer (a server that failed), None where there is one.
+    retrieval_seconds apart. choices: of each choice (log-probability of its letter, of its text) after the prompt;
+    empty where there are none. error: why there is no answer (a server that failed), None where there is one.
     """
 
     question_id: str
@@ -113,17 +113,26 @@ class Answer:
 
 @dataclass(frozen=True)
 class Grade:
-    """What the judge says of one answer.
+    """What the judge says of one answer. Scores are in 0..1, and None where they do not apply to the question.
 
-    exact_match, token_f1, contains are in 0..1. outcome is one of `right`, `wrong`, `unknown` (abstained where an
-    answer exists), `unknown_right` (abstained where it should), `format_error` (empty or not an answer's shape).
+    score: the one that counts, by what the question is: exact_match of a short answer, rouge_l of a long one, for a
+    choice whether the letter in the free answer is right. exact_match, token_f1, contains, rouge_l: of words.
+    choice_letter, choice_text, choice_text_normalised: whether the right choice is the likeliest to the model by its
+    letter, by its text, by its text per character. outcome is one of `right`, `partial` (a long answer in part),
+    `wrong`, `unknown` (abstained where an answer exists), `unknown_right` (abstained where it should), `format_error`
+    (empty or not an answer's shape, no letter of a choice), `failed` (there is no answer).
     """
 
     question_id: str
-    exact_match: float
-    token_f1: float
-    contains: float
+    score: float
     outcome: str
+    exact_match: float | None = None
+    token_f1: float | None = None
+    contains: float | None = None
+    rouge_l: float | None = None
+    choice_letter: float | None = None
+    choice_text: float | None = None
+    choice_text_normalised: float | None = None
 
 
 def write_jsonl(path: Path, rows: Iterable[Any]) -> None:

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 import torch
 
 from lab.corpus.corpus import Corpus
+from lab.exam.evidence import match_evidence
 from lab.exam.leaks import LeakGuard
 from lab.exam.suite import GeneralSuite
 from lab.judge.grading import grade
@@ -72,11 +73,15 @@ class Experiment:
 def run(experiment: Experiment) -> Path:
     """Carry out one experiment and return its folder. The manifest is written first as unfinished and last as whole."""
     seed_everything(experiment.seed)
+    # First what takes no time, so that a slip in a question is told before a large corpus is read.
+    asked = _limited(experiment.exam.load(), experiment.limit)
+    if not asked:
+        raise LabError("the exam has no questions; give at least one")
+    general: GeneralSuite = experiment.general.load()
     ledger = Ledger()
     with ledger.phase("ingest"):
         corpus: Corpus = experiment.corpus.load()
-    exam: list[Question] = _limited(experiment.exam.load(), experiment.limit)
-    general: GeneralSuite = experiment.general.load()
+    exam = match_evidence(asked, corpus)
     general_questions = _limited(general.questions, experiment.limit)
     manifest = {
         "pipeline": experiment.name,
@@ -88,7 +93,7 @@ def run(experiment: Experiment) -> Path:
         "exam_size": len(exam),
         "digests": {
             "corpus": corpus.digest,
-            "exam": digest([dataclasses.asdict(question) for question in exam]),
+            "exam": digest([dataclasses.asdict(question) for question in asked]),  # before any corpus is looked at
             "general": digest([[dataclasses.asdict(question) for question in general_questions], list(general.texts)]),
             "model": experiment.model.digest,
         },
@@ -96,6 +101,7 @@ def run(experiment: Experiment) -> Path:
         "finished": False,
     }
     _write_json(experiment.folder / "manifest.json", manifest)
+    write_jsonl(experiment.folder / "quarantine.jsonl", corpus.quarantined)
 
     guard = LeakGuard([*exam, *general_questions])
     guard.check((document.id, document.text) for document in corpus.documents)  # An index must not hold it either.
@@ -115,7 +121,7 @@ def run(experiment: Experiment) -> Path:
         exam_answers = _sit(student, exam, workspace, "answering")
         general_answers = _sit(student, general_questions, workspace, "general")
         with progress.step("bits per byte"), ledger.phase("general") as entry:
-            measured = student.model.bits_per_byte(general.texts)
+            measured = student.model.bits_per_byte(general.texts) if general.texts else []
             entry.tokens = student.model.count_tokens(general.texts) if measured else 0
     del student
     _release()
@@ -128,7 +134,7 @@ def run(experiment: Experiment) -> Path:
     write_jsonl(
         experiment.folder / "answers.jsonl",
         (
-            {"suite": suite, **dataclasses.asdict(answer), "grade": dataclasses.asdict(grade(question, answer.text))}
+            {"suite": suite, **dataclasses.asdict(answer), "grade": dataclasses.asdict(grade(question, answer))}
             for suite, asked, answers in suites
             for question, answer in zip(asked, answers, strict=True)
         ),
@@ -156,17 +162,17 @@ def _limited(questions: Sequence[Question], limit: int | None) -> list[Question]
         taken[question.part] = taken.get(question.part, 0) + 1
         if limit is None or taken[question.part] <= limit:
             kept.append(question)
-    if not kept:
-        raise LabError("the exam has no questions; give at least one, and a limit of at least 1")
     return kept
 
 
 def _sit(student: Student, questions: list[Question], workspace: Workspace, phase: str) -> list[Answer]:
-    """The answers, made now or kept from before.
+    """The answers, made now or kept from before; none where nothing is asked.
 
     Kept ones are of the very same weights, prompts, reference answers and versions, and keep the seconds they took. A
     served model is always asked: nobody can tell whether its weights are still the same.
     """
+    if not questions:
+        return []
     with workspace.progress.step(phase, len(questions)) as advance, workspace.ledger.phase(phase) as entry:
         sheet = student.read(questions)
         key: dict[str, JSON] = {

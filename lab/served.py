@@ -149,9 +149,11 @@ class ServedLanguageModel:
             pool.shutdown(cancel_futures=True)
         return [made[at] for at in range(len(prompts))]
 
-    def log_probabilities(self, prompts: Sequence[str], continuations: Sequence[str]) -> list[float | None]:
+    def log_probabilities(
+        self, prompts: Sequence[str], continuations: Sequence[Sequence[str]]
+    ) -> list[list[float | None]]:
         """None each: the protocol does not tell them of given text."""
-        return [None] * len(prompts)
+        return [[None] * len(some) for some in continuations]
 
     def bits_per_byte(self, texts: Sequence[str]) -> list[tuple[float, int]]:
         """Of no text, for the same reason."""

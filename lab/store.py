@@ -14,7 +14,7 @@ import os
 import secrets
 import shutil
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -100,6 +100,18 @@ class Store:
             if mend is not None:
                 raise LabError(mend) from error
             raise
+
+    def kept(self, kind: str, part: Mapping[str, JSON]) -> Iterator[Artifact]:
+        """Every whole artifact of a kind whose key has these values; one that is damaged is passed over."""
+        wanted = canonical(dict(part))
+        for folder in sorted((self.root / kind).glob("[0-9a-f]" * 16)):
+            try:
+                key = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["key"]
+                same = canonical({name: key[name] for name in part}) == wanted
+            except (OSError, ValueError, KeyError, TypeError):
+                continue
+            if same and _problem(folder, key) is None:
+                yield _read(folder, reused=True)
 
 
 def _files(folder: Path) -> list[str]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from lab.context import Reader
 from lab.exam.prompts import passage_line, prompt
+from lab.exam.questions import LETTERS
 from lab.model import Model
 from lab.records import Answer, Question, ScoredPassage
 
@@ -46,16 +47,16 @@ class Student:
     def answer(self, sheet: Sheet, progress: Callable[[int], None] = lambda done: None) -> list[Answer]:
         """One answer a question, in order.
 
-        Seconds are of the batch, shared equally among its questions: retrieval apart, scoring the reference answer
-        (which no user would wait for) not counted.
+        Seconds are of the batch, shared equally among its questions: retrieval apart, scoring the reference answer and
+        the choices (which no user would wait for) not counted.
         """
         start = time.perf_counter()
         # The exam's own answers say how long an answer is meant to be.
         several_lines = any("\n" in answer.strip() for question in sheet.questions for answer in question.answers)
         generations = self.model.generate(sheet.prompts, self.max_new_tokens, progress, several_lines)
         seconds = (time.perf_counter() - start) / max(1, len(sheet.questions))
-        references = [f" {question.answers[0]}" for question in sheet.questions]
-        log_probabilities = self.model.log_probabilities(sheet.prompts, references)
+        branches = [_branches(question) for question in sheet.questions]
+        log_probabilities = self.model.log_probabilities(sheet.prompts, branches)
         return [
             Answer(
                 question_id=question.id,
@@ -67,9 +68,10 @@ class Student:
                 seconds=seconds,
                 retrieval_seconds=sheet.seconds / len(sheet.questions),
                 log_probability=reference,
+                choices=_pairs(scores),
                 error=made.error,
             )
-            for question, passages, text, made, reference in zip(
+            for question, passages, text, made, (reference, *scores) in zip(
                 sheet.questions, sheet.passages, sheet.prompts, generations, log_probabilities, strict=True
             )
         ]
@@ -79,4 +81,16 @@ def _prompt(question: Question, passages: Sequence[ScoredPassage]) -> str:
     # What belongs to the question itself stands nearest to it, after whatever the reader found.
     lines = [passage_line(scored.passage.title, scored.passage.text) for scored in passages]
     given = [passage_line("", text) for text in question.given]
-    return prompt(question.question, lines + given)
+    return prompt(question.question, lines + given, question.choices)
+
+
+def _branches(question: Question) -> list[str]:
+    """What may follow the prompt and is scored: the reference answer, then each choice's letter and text."""
+    lettered = zip(LETTERS, question.choices, strict=False)
+    return [f" {form}" for form in (question.answers[0], *(form for pair in lettered for form in pair))]
+
+
+def _pairs(scores: Sequence[float | None]) -> tuple[tuple[float, float], ...]:
+    """(letter, text) of each choice; empty where the model does not tell."""
+    told = [score for score in scores if score is not None]
+    return tuple(zip(told[0::2], told[1::2], strict=True))

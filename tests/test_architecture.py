@@ -15,10 +15,10 @@ ROOT = Path(__file__).parent.parent
 FLOORS = {
     "records": 0, "ledger": 0, "store": 0, "runtime": 0, "workspace": 0, "progress": 0, "muon": 0,
     "corpus": 1, "exam": 1, "worlds": 1,
-    "adapt": 2, "context": 2, "model": 2, "packing": 2, "framing": 2, "served": 2, "curriculum": 2,
+    "adapt": 2, "context": 2, "model": 2, "packing": 2, "framing": 2, "scoring": 2, "served": 2, "curriculum": 2,
     "student": 3, "pipeline": 3,
     "judge": 4, "report": 4,
-    "__main__": 5, "run": 5, "practice": 5, "foundry": 5,
+    "__main__": 5, "run": 5, "grade": 5, "search": 5, "practice": 5, "foundry": 5,
 }  # fmt: skip
 # The judge and the report look at records only: they must be free to judge answers that no student of ours gave.
 APART = {"judge": {"records", "judge"}, "report": {"records", "ledger", "judge", "report"}}
@@ -66,8 +66,8 @@ def choices(group: str) -> list[str]:
 
 
 NEEDED = {
-    "corpus": {"folder": "corpus.path=x"},
-    "exam": {"jsonl": "exam.path=x"},
+    "corpus": dict.fromkeys(("folder", "jsonl", "hub", "squad"), "corpus.path=x"),
+    "exam": dict.fromkeys(("jsonl", "squad", "csv_choice"), "exam.path=x"),
     "model": {"openai": "model.url=http://127.0.0.1:1/v1 model.name=x"},
     "replay": {"folder": "replay.path=x"},
 }

@@ -182,6 +182,21 @@ def test_files_written_by_the_worlds_give_the_same_exam(lab, tmp_path, book, sma
     assert (code, f"model.path={tmp_path / 'm'}" in err) == (2, True)  # corpus and exam were read, the model is missing
 
 
+def test_what_was_not_taken_is_written_into_the_run_folder(lab, tmp_path, random_model):
+    write_worlds(tmp_path / "world", acts=6, sections=2, copies=1, seed=0)
+    (tmp_path / "world" / "documents" / "torn.pdf").write_bytes(b"%PDF-")
+    code, _, err = lab(
+        "pipeline=gold corpus=folder corpus.path=world/documents exam=jsonl exam.path=world/exam.jsonl "
+        f"limit=1 general.closed_book=1 general.reading=1 general.paragraphs=1 model.path={random_model}",
+        small=False,
+    )
+    assert code == 0, err
+    run = only_run(tmp_path / "runs")
+    (row,) = map(json.loads, (run / "quarantine.jsonl").open())
+    assert (row["id"], row["kind"]) == ("torn.pdf", "damaged")
+    assert "7 files, 6 documents indexed, 1 quarantined (1 damaged); see" in (run / "log.txt").read_text()
+
+
 def test_every_fault_of_an_exam_file_is_told_at_once(tmp_path):
     path = tmp_path / "exam.jsonl"
     write_jsonl(path, [Question("a", "Who?", ("B",)), {"id": "a", "question": "Where?", "answers": ["C"]}, {"id": 3}])

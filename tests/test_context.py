@@ -18,9 +18,12 @@ import numpy
 import pytest
 
 from lab.context import Context
+from lab.context.bm25 import Bm25
 from lab.context.closed import ClosedBook
+from lab.context.dense import Dense
 from lab.context.embedder import Embedder
 from lab.context.gold import Gold
+from lab.context.hybrid import Hybrid
 from lab.context.random_passages import RandomPassages
 from lab.context.retrieved import Retrieved
 from lab.corpus.corpus import Corpus
@@ -31,8 +34,15 @@ from lab.store import Store
 from lab.workspace import Workspace
 
 TOWNS = ("Belcar", "Corvin", "Dunmere", "Estrel", "Fallow", "Garth", "Hollin", "Ister", "Jorvel", "Kestin", "Lorn")
-CONTEXTS: list[Context] = [ClosedBook(), Gold(), RandomPassages(k=3), Retrieved(k=4)]
-NAMES = [type(context).__name__ for context in CONTEXTS]
+CONTEXTS: list[Context] = [
+    ClosedBook(),
+    Gold(),
+    RandomPassages(k=3),
+    Retrieved(k=4),
+    Retrieved(Bm25(), k=4),
+    Retrieved(Hybrid(share=0.5), k=4),
+]
+NAMES = ["closed", "gold", "random", "dense", "bm25", "hybrid"]
 
 
 def tiny_corpus(fee: int = 10) -> Corpus:
@@ -163,7 +173,7 @@ def test_the_second_prepare_encodes_nothing(tmp_path: Path, monkeypatch: pytest.
     assert (row.phase, row.reused) == ("indexing", False)
     assert row.tokens > 11 * 10
     assert row.bytes == sum(p.stat().st_size for p in tmp_path.rglob("*") if p.is_file() and p.name != "manifest.json")
-    assert row.detail == {"passages": 11, "passages_cut": 0}
+    assert row.detail == {"passages": 11, "passages_cut": 0, "passages_encoded": 11}
 
     def refuse(self: Embedder) -> None:
         raise AssertionError("the encoder was loaded")
@@ -191,7 +201,9 @@ def test_a_damaged_index_is_built_again(tmp_path: Path) -> None:
     faiss.read_index(str(file))  # faiss sees nothing
     again = workspace(tmp_path)
     assert Retrieved().prepare(tiny_corpus(), again).passages(exam) == found
-    assert [row.reused for row in again.ledger.rows()] == [False]
+    # The vectors were whole, so they are not made again; what they cost stands in a row of its own.
+    now, before = again.ledger.rows()
+    assert (now.reused, now.tokens, now.detail["passages_encoded"], before.reused) == (False, 0, 0, True)
 
 
 def test_passages_longer_than_the_encoder_reads_are_counted(tmp_path: Path) -> None:
@@ -211,7 +223,7 @@ def test_no_connection_is_opened_and_the_encoder_is_released(tmp_path: Path, mon
     monkeypatch.setattr(socket, "getaddrinfo", refuse)
     reader = Retrieved().prepare(tiny_corpus(), workspace(tmp_path))
     reader.passages(questions())
-    model = weakref.ref(reader._embedder._load())
+    model = weakref.ref(reader._ranker._embedder._load())
     assert model() is not None
     del reader
     gc.collect()
@@ -239,10 +251,10 @@ def model_copy(folder: Path) -> Path:
 
 
 def test_a_wrong_embedder_is_named(tmp_path: Path) -> None:
-    with pytest.raises(LabError, match=r"context\.embedder=''"):
-        Retrieved(embedder="")
+    with pytest.raises(LabError, match=r"context\.retriever\.embedder=''"):
+        Dense(embedder="")
     with pytest.raises(LabError, match=r"nowhere: no modules\.json"):
-        Retrieved(embedder=str(tmp_path / "nowhere")).prepare(tiny_corpus(), workspace(tmp_path))
+        Retrieved(Dense(embedder=str(tmp_path / "nowhere"))).prepare(tiny_corpus(), workspace(tmp_path))
     model = model_copy(tmp_path)
     (model / "evil.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')")
     for modules, message in (
@@ -251,7 +263,7 @@ def test_a_wrong_embedder_is_named(tmp_path: Path) -> None:
     ):
         (model / "modules.json").write_text(json.dumps(modules))
         with pytest.raises(LabError, match=message):
-            Retrieved(embedder=str(model)).prepare(tiny_corpus(), workspace(tmp_path))
+            Retrieved(Dense(str(model))).prepare(tiny_corpus(), workspace(tmp_path))
     assert not (tmp_path / "ran").exists()
 
 

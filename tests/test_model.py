@@ -9,6 +9,9 @@ import shutil
 
 import pytest
 import torch
+from tokenizers import Regex, Tokenizer, normalizers, pre_tokenizers
+from tokenizers.models import WordLevel
+from transformers import PreTrainedTokenizerFast
 
 from lab.model import BaseModel, LanguageModel
 from lab.records import LabError
@@ -32,8 +35,9 @@ def test_batched_answers_are_those_of_single_prompts(model):
 def test_small_batches_change_nothing_but_memory(model):
     small = LanguageModel(model.model, model.tokenizer, model.digest, max_batch_tokens=1)
     assert small.generate(PROMPTS, 4) == model.generate(PROMPTS, 4)
-    scores = [m.log_probabilities(PROMPTS, [" 45 crowns", " unknown", " it"]) for m in (small, model)]
-    assert scores[0] == pytest.approx(scores[1], abs=1e-4)
+    texts = [[" 45 crowns", " A"], [" unknown"], [" it", " B", " nobody"]]
+    for one, other in zip(*(m.log_probabilities(PROMPTS, texts) for m in (small, model)), strict=True):
+        assert one == pytest.approx(other, abs=1e-4)
 
 
 def test_log_probability_is_the_sum_over_the_continuation(model):
@@ -42,7 +46,34 @@ def test_log_probability_is_the_sum_over_the_continuation(model):
     with torch.no_grad():
         logs = model.model(torch.tensor([head + tail])).logits[0].log_softmax(-1)
     expected = sum(logs[len(head) - 1 + i, token].item() for i, token in enumerate(tail))
-    assert model.log_probabilities([PROMPTS[0]], [" 45 crowns"]) == pytest.approx([expected], abs=1e-4)
+    ((found,),) = model.log_probabilities([PROMPTS[0]], [[" 45 crowns"]])
+    assert found == pytest.approx(expected, abs=1e-4)
+
+
+def test_a_continuation_is_what_it_adds_to_the_prompts_own_tokens(model):
+    # As in Llama 2: a text begins with a space that is not written, so that encoded apart " B" has two of them.
+    words = Tokenizer(
+        WordLevel({word: i for i, word in enumerate(["?", "▁Answer:", "▁B", "▁", "B", "▁Answer:!"])}, "?")
+    )
+    words.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
+    words.pre_tokenizer = pre_tokenizers.Split(Regex("▁Answer:!?|▁?B|▁"), "isolated")
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=words, eos_token="?")
+    assert tokenizer.convert_ids_to_tokens(tokenizer.encode(" B")) == ["▁", "▁B"]
+    heads, tails = LanguageModel(model.model, tokenizer, "").split(["Answer:", "Answer:"], [[" B", "B"], ["!"]])
+    assert [tokenizer.convert_ids_to_tokens(ids) for ids in heads] == [["▁Answer:"]] * 2
+    assert [tokenizer.convert_ids_to_tokens(ids) for ids in tails[0]] == [["▁B"], ["B"]]
+    assert tails[1] == [tokenizer.encode("!")]  # Together they are another token, which the prompt does not end with.
+
+
+@pytest.mark.parametrize(("prompt", "text"), [("Question", ""), ("", "one")])
+def test_what_has_no_tokens_is_not_scored(model, prompt, text):
+    with pytest.raises(LabError, match="no tokens"):
+        model.log_probabilities([prompt], [[" fine", text]])
+
+
+def test_an_answer_beyond_the_window_is_refused(model):
+    with pytest.raises(LabError, match="do not fit the model's window"):
+        model.log_probabilities(["Say"], [["word " * 4000]])
 
 
 def test_bits_per_byte_of_a_uniform_model_are_known(model, random_model):
@@ -53,6 +84,26 @@ def test_bits_per_byte_of_a_uniform_model_are_known(model, random_model):
     ((bits, size),) = uniform.bits_per_byte([text])
     assert bits == pytest.approx(tokens * math.log2(uniform.model.config.vocab_size), rel=1e-5)
     assert size == len(text.encode()) == len(text) + 1
+
+
+def test_bits_of_texts_beyond_the_window_are_those_of_a_loop(model):
+    texts = ["The fee of Belcott is 45 crowns. " * 9, "It is unknown.", ""]
+    window = 20
+    small = LanguageModel(model.model, model.tokenizer, model.digest)
+    small.max_tokens = window
+    for text, (bits, size) in zip(texts, small.bits_per_byte(texts), strict=True):
+        ids = [model.tokenizer.eos_token_id, *model.tokenizer.encode(text)]
+        expected, scored = 0.0, 0
+        while scored < len(ids) - 1:
+            end = min(scored + window, len(ids) - 1)
+            read = ids[max(0, end - window) : end]
+            with torch.no_grad():
+                logs = model.model(torch.tensor([read])).logits[0].log_softmax(-1)
+            for place in range(scored + 1, end + 1):
+                expected -= logs[place - 1 - max(0, end - window), ids[place]].item() / math.log(2)
+            scored = end
+        assert bits == pytest.approx(expected, rel=1e-4, abs=1e-3)
+        assert size == len(text.encode())
 
 
 def test_a_prompt_beyond_the_window_is_refused(model):

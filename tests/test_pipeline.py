@@ -69,8 +69,8 @@ class ScriptedModel:
         self.prompts += prompts
         return [Generation(self.script[p.split("Question: ")[1].split("\n")[0]], len(p), 1) for p in prompts]
 
-    def log_probabilities(self, prompts, continuations) -> list[float]:
-        return [-1.0] * len(prompts)
+    def log_probabilities(self, prompts, continuations) -> list[list[float]]:
+        return [[-float(len(text)) for text in some] for some in continuations]
 
 
 def test_a_perfect_student_scores_exactly_one(book, small_corpus, workspace):
@@ -78,9 +78,19 @@ def test_a_perfect_student_scores_exactly_one(book, small_corpus, workspace):
     model = ScriptedModel({question.question: question.answers[0] for question in exam})
     student = Student(model, Gold().prepare(small_corpus, workspace))
     answers = student.answer(student.read(exam))
-    grades = [grade(question, answer.text) for question, answer in zip(exam, answers, strict=True)]
+    grades = [grade(question, answer) for question, answer in zip(exam, answers, strict=True)]
     assert {g.exact_match for g in grades} == {1.0}
     assert {g.outcome for g in grades} <= {"right", "unknown_right"}
+
+
+def test_letters_and_texts_of_choices_are_scored_beside_the_reference():
+    asked = [Question("1", "Which?", ("B",), choices=("one", "three", "eleven")), Question("2", "Who?", ("nobody",))]
+    model = ScriptedModel({"Which?": "B", "Who?": "nobody"})
+    student = Student(model, ClosedBook())
+    first, second = student.answer(student.read(asked))
+    # The script's log-probability is minus the length of what follows the prompt: a space, then the form.
+    assert (first.log_probability, first.choices) == (-2.0, ((-2.0, -4.0), (-2.0, -6.0), (-2.0, -7.0)))
+    assert (second.log_probability, second.choices) == (-7.0, ())
 
 
 def test_the_reference_answer_never_reaches_a_prompt_without_a_passage(book, small_corpus, workspace):

@@ -86,7 +86,9 @@ def make_run(
         text = answers.get(question.id, "wrong")
         passages = tuple(rank(question)) if suite == "exam" else ()
         answer = Answer(question.id, text, passages, "d", 100, 3, 0.5, 0.25, -2.0)
-        rows.append({"suite": suite, **dataclasses.asdict(answer), "grade": dataclasses.asdict(grade(question, text))})
+        rows.append(
+            {"suite": suite, **dataclasses.asdict(answer), "grade": dataclasses.asdict(grade(question, answer))}
+        )
     write_jsonl(folder / "questions.jsonl", [{"suite": suite, **dataclasses.asdict(q)} for suite, q in asked])
     write_jsonl(folder / "answers.jsonl", rows)
     write_jsonl(
@@ -198,14 +200,14 @@ def test_every_figure_of_a_small_exam(tmp_path: Path) -> None:
         "prompt_tokens_per_question": 100.0,
     }
 
-    row = value(frame, "closed_book", "exam", "all", "exact_match")
+    row = value(frame, "closed_book", "exam", "all", "score")
     by_hand = paired_difference([1, 0, 0, 0], [1, 1, 0, 1], ["a", "a", "b", "b"])
     assert (row["reference"], row["difference"]) == ("rag", -0.5)
     assert (row["difference_low"], row["difference_high"]) == pytest.approx((by_hand.low, by_hand.high))
     assert row["p_holm"] == pytest.approx(by_hand.p)
-    assert value(frame, "closed_book", "general", "all", "exact_match")["difference"] == 0.5
+    assert value(frame, "closed_book", "general", "all", "score")["difference"] == 0.5
     assert frame.loc[frame["pipeline"] == "rag", "difference"].isna().all()
-    assert set(frame.loc[frame["difference"].notna(), "metric"]) == {"exact_match"}
+    assert set(frame.loc[frame["difference"].notna(), "metric"]) == {"score"}
 
 
 def test_bits_per_byte_is_a_ratio_of_sums_with_an_interval_that_holds() -> None:
@@ -236,9 +238,7 @@ def test_holm_is_over_the_routes_of_one_part(tmp_path: Path) -> None:
         if name != "rag"
     }
     smallest = min(p, key=lambda name: p[name])
-    assert value(frame, smallest, "exam", "reverse", "exact_match")["p_holm"] == pytest.approx(
-        min(1.0, 3 * p[smallest])
-    )
+    assert value(frame, smallest, "exam", "reverse", "score")["p_holm"] == pytest.approx(min(1.0, 3 * p[smallest]))
 
 
 def test_the_csv_has_exactly_the_named_columns(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -254,7 +254,7 @@ def test_seeds_are_pooled_as_a_level(tmp_path: Path) -> None:
     rag = large_run(tmp_path / "rag", "rag", 0.5, 9)
     runs = [load(folder) for folder in [*folders, rag]]
     frame = compare(runs)
-    rows = frame[(frame["pipeline"] == "cpt") & (frame["metric"] == "exact_match") & (frame["suite"] == "exam")]
+    rows = frame[(frame["pipeline"] == "cpt") & (frame["metric"] == "score") & (frame["suite"] == "exam")]
     rows = rows[(rows["part"] == "all") & (rows["practised"] == "all")].set_index("seed")
     assert list(rows.index) == ["all", "0", "1", "2"]
     scores = np.stack([r.answers.loc[r.answers["suite"] == "exam", "exact_match"] for r in runs[:3]])

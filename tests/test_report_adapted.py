@@ -90,7 +90,7 @@ def test_forgetting_by_hand(tmp_path: Path) -> None:
     assert list(found.columns) == columns
     assert list(found["pipeline"].unique()) == ["rag", "cpt"]
     rows = found.set_index(["pipeline", "part", "metric"])
-    points, bits = rows.loc[("cpt", "all", "exact_match")], rows.loc[("cpt", "text", "bits_per_byte")]
+    points, bits = rows.loc[("cpt", "all", "score")], rows.loc[("cpt", "text", "bits_per_byte")]
     assert points[["seed", "n", "base", "value", "forgotten"]].tolist() == ["0", 2, 1.0, 0.5, 0.5]
     by_hand = paired_difference([1, 1], [1, 0], ["given Oro", "given Lim"])
     assert (points["low"], points["high"]) == pytest.approx((by_hand.low, by_hand.high))
@@ -101,7 +101,7 @@ def test_forgetting_by_hand(tmp_path: Path) -> None:
     assert (rag["forgotten"] == 0).all()
     assert (rag["p_holm"] == 1).all()
     # What the frame of the comparison calls change has the other sign.
-    assert value(frame, "cpt", "general", "all", "exact_match")["difference"] == -0.5
+    assert value(frame, "cpt", "general", "all", "score")["difference"] == -0.5
 
 
 def test_the_rise_of_bits_per_byte_is_paired_by_text(tmp_path: Path) -> None:
@@ -120,8 +120,8 @@ def test_forgetting_pools_the_seeds_that_both_have(tmp_path: Path) -> None:
     route(tmp_path, "closed_book", (0, 1))
     route(tmp_path, "cpt", (0, 1, 2))
     runs, _ = gather([tmp_path])
-    row = forgetting(routes_of(runs)).set_index(["part", "metric"]).loc[("all", "exact_match")]
-    scores = {(run.pipeline, run.seed): run.answers.query("suite == 'general'")["exact_match"].mean() for run in runs}
+    row = forgetting(routes_of(runs)).set_index(["part", "metric"]).loc[("all", "score")]
+    scores = {(run.pipeline, run.seed): run.answers.query("suite == 'general'")["score"].mean() for run in runs}
     by_hand = np.mean([scores["closed_book", seed] - scores["cpt", seed] for seed in (0, 1)])
     assert row["seed"] == "all"
     assert row["forgotten"] == pytest.approx(by_hand)
@@ -139,12 +139,12 @@ def test_practised_and_unpractised_questions_have_differences_of_their_own(tmp_p
     small_run(tmp_path / "rag", "rag", ["q1", "q3"])
     small_run(tmp_path / "lora", "lora", ["q1", "q2"])
     frame = opened(tmp_path)[1]
-    yes = value(frame, "lora", "exam", "all", "exact_match", "yes")
-    no = value(frame, "lora", "exam", "all", "exact_match", "no")
+    yes = value(frame, "lora", "exam", "all", "score", "yes")
+    no = value(frame, "lora", "exam", "all", "score", "no")
     assert (yes["difference"], no["difference"]) == (0.5, -0.5)  # q1, q2 against q3, q4
     # Both practised questions are on one document, which allows no claim.
     assert yes["p_holm"] == 1.0
-    assert np.isnan(value(frame, "lora", "exam", "recall", "exact_match", "yes")["difference"])
+    assert np.isnan(value(frame, "lora", "exam", "recall", "score", "yes")["difference"])
 
 
 def test_routes_stand_in_the_order_of_the_table(tmp_path: Path) -> None:
@@ -218,7 +218,7 @@ def test_what_practice_and_reverse_say_of_the_weights(tmp_path: Path) -> None:
     said = verdict(frame, routes, "rag")
     assert len(said) == 5
     practised, reverse = said[3:]
-    lora = [value(frame, "lora", "exam", "all", "exact_match", side) for side in ("yes", "no")]
+    lora = [value(frame, "lora", "exam", "all", "score", side) for side in ("yes", "no")]
     assert f"lora {100 * (lora[0]['value'] - lora[1]['value']):+.1f} points" in practised
     assert "not paired" in practised
     beyond, within = practised.split("; ")
@@ -226,7 +226,7 @@ def test_what_practice_and_reverse_say_of_the_weights(tmp_path: Path) -> None:
     assert beyond.endswith("beyond chance")
     assert "cpt" in within
     assert within.endswith("within chance.")
-    row = value(frame, "cpt", "exam", "reverse", "exact_match")
+    row = value(frame, "cpt", "exam", "reverse", "score")
     assert f"cpt {100 * row['difference']:+.1f} points" in reverse
     assert "gold: " in reverse
 

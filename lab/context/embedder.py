@@ -31,12 +31,16 @@ class Embedder:
             self.folder = Path(folder)
         self._device = device
         self._model: SentenceTransformer | None = None
-        _check(self.folder)
+        if not (self.folder / "modules.json").is_file():
+            raise LabError(
+                f"context.retriever.embedder={self.folder}: no modules.json in it; "
+                "give a sentence-transformers model folder"
+            )
+        check_modules(self.folder)
 
     def digest(self) -> str:
         """SHA-256 over every file of the model folder: weights, tokenizer and configuration."""
-        files = sorted(path for path in self.folder.rglob("*") if path.is_file())
-        return digest([[path.relative_to(self.folder).as_posix(), digest_file(path)] for path in files])
+        return digest_folder(self.folder)
 
     def encode_passages(self, texts: Sequence[str]) -> numpy.ndarray:
         """Unit vectors, float32, shape (texts, dimension). A text beyond the model's length is cut at its end."""
@@ -50,12 +54,12 @@ class Embedder:
             list(texts), normalize_embeddings=True, convert_to_numpy=True, show_progress_bar=False
         )
 
-    def count_tokens(self, texts: Sequence[str]) -> tuple[int, int]:
-        """(tokens that the model reads of these texts, how many texts are longer than it reads)."""
+    def count_tokens(self, texts: Sequence[str]) -> tuple[list[int], list[bool]]:
+        """For each text (tokens that the model reads of it, whether it is longer than that)."""
         model = self._load()
         lengths = [len(ids) for ids in model.tokenizer(list(texts), truncation=False, verbose=False)["input_ids"]]
         room = model.max_seq_length or max(lengths, default=0)
-        return sum(min(length, room) for length in lengths), sum(length > room for length in lengths)
+        return [min(length, room) for length in lengths], [length > room for length in lengths]
 
     def _load(self) -> SentenceTransformer:
         if self._model is None:
@@ -73,11 +77,17 @@ class Embedder:
         return self._model
 
 
-def _check(folder: Path) -> None:
-    """LabError unless the folder is a model that runs library code only."""
+def digest_folder(folder: Path) -> str:
+    """SHA-256 over the names and bytes of every file below a folder."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return digest([[path.relative_to(folder).as_posix(), digest_file(path)] for path in files])
+
+
+def check_modules(folder: Path) -> None:
+    """LabError unless `modules.json` of a model folder, where it has one, names classes of the library only."""
     modules = folder / "modules.json"
     if not modules.is_file():
-        raise LabError(f"context.embedder={folder}: no modules.json in it; give a sentence-transformers model folder")
+        return
     try:
         types = [str(module["type"]) for module in json.loads(modules.read_text(encoding="utf-8"))]
     except (ValueError, KeyError, TypeError) as error:
@@ -85,4 +95,4 @@ def _check(folder: Path) -> None:
     # Older releases import whatever class a local folder names, even with trust_remote_code off.
     foreign = [name for name in types if not name.startswith("sentence_transformers.")]
     if foreign:
-        raise LabError(f"{modules}: {foreign[0]} is code from outside the library; choose another embedder")
+        raise LabError(f"{modules}: {foreign[0]} is code from outside the library; choose another model")

@@ -1,107 +1,99 @@
-"""Retrieved passages: dense search over an exact FAISS index. With the base model this is RAG."""
+"""Retrieved passages: what a search finds, and which of it goes into the prompt. With the base model this is RAG."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 
-import faiss
-
-from lab.context.base import check_k, check_passages
-from lab.context.embedder import Embedder
+from lab.context.base import Ranker, Retriever, check_k, check_passages, check_whole
+from lab.context.dense import Dense
+from lab.context.reranker import Reranker
 from lab.corpus.corpus import Corpus
-from lab.records import LabError, Passage, Question, ScoredPassage, read_jsonl, write_jsonl
-from lab.runtime import versions
-from lab.store import JSON
+from lab.corpus.passages import count_tokens
+from lab.records import LabError, Question, ScoredPassage
 from lab.workspace import Workspace
 
-# Part of the index's key: it must change whenever `_form` does.
-PASSAGE_FORM = "title\\ntext"
-
-
-def _form(passage: Passage) -> str:
-    """A passage as it is encoded. The title names the act and the section, which the text often does not."""
-    return f"{passage.title}\n{passage.text}"
+ORDERS = ("best_first", "best_last")
 
 
 @dataclass(frozen=True)
 class Retrieved:
-    """The k passages nearest to the question by cosine.
+    """The k best passages of a search, or fewer where something below leaves fewer.
 
-    embedder: a sentence-transformers model folder; None is the installed all-MiniLM-L6-v2.
+    reranker: a cross-encoder's folder, which reads question and passage together and ranks anew. per_document: the
+    most passages of one document. max_tokens: the most tokens of all passages together, titles included, as
+    `lab.corpus.passages.count_tokens` counts them, so that all students see the same; a passage that has no room
+    left is passed over for the next one that has. candidates: how many the search ranks where these three choose among
+    them. order: `best_first`, or `best_last`, which puts the best next to the question.
     """
 
+    retriever: Retriever = field(default_factory=Dense)
     k: int = 3
-    embedder: str | None = None
+    reranker: str | None = None
+    per_document: int | None = None
+    max_tokens: int | None = None
+    candidates: int = 50
+    order: str = "best_first"
 
     def __post_init__(self) -> None:
         check_k(self.k)
-        if self.embedder is not None and not (isinstance(self.embedder, str) and self.embedder):
-            raise LabError(f"context.embedder={self.embedder!r}: the path of a model folder, or null, is needed")
+        check_whole("context.candidates", self.candidates)
+        for name, value in (("per_document", self.per_document), ("max_tokens", self.max_tokens)):
+            if value is not None:
+                check_whole(f"context.{name}", value)
+        if self.order not in ORDERS:
+            raise LabError(f"context.order={self.order!r}: choose {' or '.join(ORDERS)}")
+        if self.reranker is not None and not (isinstance(self.reranker, str) and self.reranker):
+            raise LabError(f"context.reranker={self.reranker!r}: the path of a model folder, or null, is needed")
 
     def prepare(self, corpus: Corpus, workspace: Workspace) -> RetrievedReader:
-        """Encode the passages and build the index, or take it from the store, where nothing is encoded.
-
-        Billed to the phase `indexing`: tokens encoded, bytes kept; a reused index adds a row with what it cost once.
-        """
+        """Prepare the search. LabError where the corpus has no passages."""
         check_passages(corpus)
-        embedder = Embedder(self.embedder, workspace.device)
-
-        def build(folder: Path) -> dict[str, JSON]:
-            texts = [_form(passage) for passage in corpus.passages]
-            vectors = embedder.encode_passages(texts)
-            index = faiss.IndexFlatIP(vectors.shape[1])
-            index.add(vectors)
-            # Written by Python: faiss reports a full disk as an error of its own.
-            (folder / "index.faiss").write_bytes(faiss.serialize_index(index).data)
-            write_jsonl(folder / "passages.jsonl", ({"id": passage.id} for passage in corpus.passages))
-            tokens, cut = embedder.count_tokens(texts)
-            return {"tokens": tokens, "passages": len(texts), "passages_cut": cut}
-
-        with workspace.ledger.phase("indexing") as entry:
-            key: dict[str, JSON] = {
-                "passages": corpus.passages_digest,
-                "form": PASSAGE_FORM,
-                "embedder": embedder.digest(),
-                "index": "IndexFlatIP",
-                "versions": {name: versions()[name] for name in ("faiss-cpu", "sentence-transformers", "transformers")},
-            }
-            artifact = workspace.store.artifact("index", key, build)
-            # The store has just verified the SHA-256: faiss reads many damaged files without an error.
-            index = faiss.read_index(str(artifact.path / "index.faiss"))
-            found = [corpus.passage(row["id"]) for row in read_jsonl(artifact.path / "passages.jsonl")]
-            if not artifact.reused:
-                entry.tokens, entry.bytes = artifact.cost["tokens"], artifact.cost["bytes"]
-                entry.detail = {name: artifact.cost[name] for name in ("passages", "passages_cut")}
-        if artifact.reused:
-            workspace.ledger.add_reused("indexing", artifact.cost)
-        return RetrievedReader(index, found, embedder, self.k)
+        reranker = Reranker(self.reranker, workspace.device) if self.reranker else None
+        return RetrievedReader(corpus, self.retriever.prepare(corpus, workspace), reranker, self)
 
 
 class RetrievedReader:
-    """Searches an index. Its first call loads the encoder, which is released together with the reader."""
+    """Asks the search, then chooses."""
 
-    def __init__(self, index: faiss.Index, passages: list[Passage], embedder: Embedder, k: int) -> None:
-        self._index = index
-        self._passages = passages
-        self._embedder = embedder
-        self._k = min(k, len(passages))
+    def __init__(self, corpus: Corpus, ranker: Ranker, reranker: Reranker | None, settings: Retrieved) -> None:
+        self._corpus = corpus
+        self._ranker = ranker
+        self._reranker = reranker
+        self._settings = settings
 
     def passages(self, questions: Sequence[Question]) -> list[list[ScoredPassage]]:
-        """The k nearest passages a question (all, where there are fewer), by cosine, the nearest first.
-
-        Give all questions at once: a batch is an order of magnitude faster than single calls.
-        """
-        if not questions:
-            return []
+        """The chosen passages of each question. The score is the search's own, or the reranker's where there is one."""
+        settings = self._settings
         # Sorted and single: a batch's padding moves the last digits, so the order of questions must not choose it.
         texts = sorted({question.question for question in questions})
-        scores, places = self._index.search(self._embedder.encode_questions(texts), self._k)
-        found = {text: self._rank(*row) for text, *row in zip(texts, scores.tolist(), places.tolist(), strict=True)}
-        return [list(found[question.question]) for question in questions]
+        chooses = self._reranker or settings.per_document or settings.max_tokens
+        count = max(settings.k, settings.candidates) if chooses else settings.k
+        ranked = [
+            [ScoredPassage(self._corpus.passage(id), score) for id, score in found]
+            for found in self._ranker.rank(texts, count)
+        ]
+        if self._reranker:
+            ranked = self._reranker.rank(texts, ranked)
+        chosen = {text: self._choose(found) for text, found in zip(texts, ranked, strict=True)}
+        return [list(chosen[question.question]) for question in questions]
 
-    def _rank(self, scores: list[float], places: list[int]) -> list[ScoredPassage]:
-        # Six digits are above the noise of float32, so equal passages tie, and a tie goes to the earlier one.
-        order = sorted((-round(score, 6), place) for score, place in zip(scores, places, strict=True))
-        return [ScoredPassage(self._passages[place], -negative) for negative, place in order]
+    def _choose(self, found: Iterable[ScoredPassage]) -> list[ScoredPassage]:
+        settings = self._settings
+        kept: list[ScoredPassage] = []
+        of_document: dict[str, int] = {}
+        tokens = 0
+        for scored in found:
+            passage = scored.passage
+            size = count_tokens(passage.title) + count_tokens(passage.text) if settings.max_tokens else 0
+            taken = of_document.get(passage.document_id, 0)
+            if settings.per_document is not None and taken >= settings.per_document:
+                continue
+            if settings.max_tokens is not None and tokens + size > settings.max_tokens:
+                continue
+            kept.append(scored)
+            of_document[passage.document_id] = taken + 1
+            tokens += size
+            if len(kept) == settings.k:
+                break
+        return kept if settings.order == "best_first" else kept[::-1]

@@ -12,12 +12,22 @@ from lab.store import digest
 
 
 @dataclass(frozen=True)
+class Quarantined:
+    """A document that was not taken. id: what it was found by. kind: words to count by. reason: with the mend."""
+
+    id: str
+    kind: str
+    reason: str
+
+
+@dataclass(frozen=True)
 class Corpus:
     """Documents with their passages, and what was made from them.
 
     practice: questions for tuning, on a named part of the facts, never exam questions. reworded: copies of documents
-    in other words, for training. LabError where there is no document, an id is taken twice, or a passage is not the
-    stretch of its document that it says it is.
+    in other words, for training. quarantined: what came in and was not taken; no part of the content, so of no digest.
+    LabError where there is no document, an id is taken twice, or a passage is not the stretch of its document that it
+    says it is.
     """
 
     name: str
@@ -25,6 +35,7 @@ class Corpus:
     passages: tuple[Passage, ...]
     practice: tuple[Question, ...] = ()
     reworded: tuple[Document, ...] = ()
+    quarantined: tuple[Quarantined, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.documents:

@@ -1,4 +1,4 @@
-"""A folder of Markdown and plain text files as documents. What cannot be read is reported, never dropped in silence."""
+"""A folder of files as documents: text, pages, PDF, Word, tables, JSON. What cannot be read is told, never dropped."""
 
 from __future__ import annotations
 
@@ -10,98 +10,106 @@ from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 
-from lab.corpus.corpus import Corpus
-from lab.corpus.passages import headings, split
-from lab.exam.jsonl import load_questions
+from lab.corpus.cleaning import MAX_TEXT_BYTES, RefusedError, decode
+from lab.corpus.corpus import Corpus, Quarantined
+from lab.corpus.duplicates import check_threshold
+from lab.corpus.formats import FORMATS
+from lab.corpus.ingest import Gathered, Source, corpus_of, gather, refuse_nothing
+from lab.corpus.passages import check_sizes
+from lab.corpus.sandbox import Sandbox
 from lab.records import Document, LabError, TrainingText
 
 log = logging.getLogger(__name__)
 
-SUFFIXES = (".md", ".txt")
+TEXT = (".md", ".txt")
+SUFFIXES = (*TEXT, *FORMATS)
 
 
-def load_documents(path: Path) -> tuple[tuple[Document, ...], list[tuple[str, str]]]:
-    """Every .md and .txt file below a folder, sorted by path, and what was left out.
+def load_documents(path: Path, deduplicate: float | None = None) -> Gathered:
+    """Every file below a folder, as documents sorted by id, and what was not taken, sorted by name.
 
-    A document's id is its relative path without suffix, with `/`; its title is the first Markdown heading, else the
-    file's stem. Text is UTF-8, a byte order mark is taken off, line ends become `\\n`. Names that begin with a dot are
-    not looked at. Links to files are followed inside the folder only, links to folders never.
+    .md and .txt are read as they are; .html, .pdf, .docx, .csv, .json and .jsonl are made Markdown by a child process
+    with limits of memory and time. A file is one document: a row of a table is a paragraph of it. A document's id is
+    its relative path without suffix, with `/`; its title is the first Markdown heading, else an HTML page's own, else
+    the file's stem. Names that begin with a dot are not looked at. Links to files are followed inside the folder only,
+    links to folders never. deduplicate: see `lab.corpus.duplicates.Duplicates`; None keeps repetitions.
 
-    Returns (documents, left out); each left out is (relative path, reason). LabError where the folder is missing or
-    holds no document.
+    LabError where the folder is missing or holds no document.
     """
     if not path.is_dir():
         raise LabError(f"{path}: no such folder; give the folder that holds the documents")
-    root = path.resolve()
-    documents: dict[str, Document] = {}
-    origin: dict[str, str] = {}
-    left_out: list[tuple[str, str]] = []
+    with Sandbox() as sandbox:
+        gathered = gather(_sources(path.resolve(), sandbox), "files", deduplicate)
+    refuse_nothing(str(path), gathered, f"put {', '.join(SUFFIXES)} files there")
+    return Gathered(
+        tuple(sorted(gathered.documents, key=lambda document: document.id)),
+        tuple(sorted(gathered.quarantined, key=lambda row: row.id)),
+        gathered.summary,
+    )
+
+
+def _sources(root: Path, sandbox: Sandbox) -> Iterator[Source | Quarantined]:
     files, unread = _walk(root)
-    left_out.extend(unread)
+    yield from unread
     for file in files:
         name = _shown(file.relative_to(root))
-        text, reason = _read(file, root)
-        if reason is not None:
-            left_out.append((name, reason))
+        try:
+            made = _read(file, root, sandbox)
+        except RefusedError as refused:
+            yield Quarantined(name, refused.kind, refused.reason)
             continue
         id = file.relative_to(root).with_suffix("").as_posix()
-        if id in documents:
-            left_out.append((name, f"its id {id!r} is taken by {origin[id]}; rename one of them"))
-            continue
-        first = next(headings(text), None)
-        documents[id] = Document(id=id, title=first.text if first else file.stem, text=text)
-        origin[id] = name
-    if not documents:
-        reasons = f"; left out: {left_out[0][0]} ({left_out[0][1]})" if left_out else ""
-        raise LabError(f"{path}: no document in it; put UTF-8 .md or .txt files there{reasons}")
-    return tuple(documents[id] for id in sorted(documents)), sorted(left_out)
+        yield Source(id, name, made["title"] or file.stem, made["text"], made["encoding"])
 
 
-def _walk(root: Path) -> tuple[list[Path], list[tuple[str, str]]]:
+def _walk(root: Path) -> tuple[list[Path], list[Quarantined]]:
     """All files below a folder, sorted, and the folders that could not be entered."""
     files: list[Path] = []
-    unread: list[tuple[str, str]] = []
+    unread: list[Quarantined] = []
 
     def refused(error: OSError) -> None:
-        unread.append((_shown(Path(error.filename).relative_to(root)), f"folder cannot be read: {error.strerror}"))
+        name = _shown(Path(error.filename).relative_to(root))
+        unread.append(Quarantined(name, "unreadable", f"folder cannot be read: {error.strerror}; mend its rights"))
 
     for folder, folders, names in os.walk(root, onerror=refused):
         folders[:] = [name for name in folders if not name.startswith(".")]
         here = Path(folder)
-        unread.extend(
-            (_shown((here / name).relative_to(root)), "a link to a folder is not followed; copy the folder")
-            for name in folders
-            if (here / name).is_symlink()
-        )
+        for name in folders:
+            if (here / name).is_symlink():
+                shown = _shown((here / name).relative_to(root))
+                unread.append(Quarantined(shown, "link", "a link to a folder is not followed; copy the folder"))
         files.extend(here / name for name in names if not name.startswith("."))
     return sorted(files, key=lambda file: file.relative_to(root).as_posix()), unread
 
 
-def _read(file: Path, root: Path) -> tuple[str, str | None]:
-    """(text, None), or ("", the reason why the file is left out)."""
+def _read(file: Path, root: Path, sandbox: Sandbox) -> dict[str, str]:
+    """`text`, `title` and `encoding` of a file. RefusedError with the reason why it is not taken."""
     relative = file.relative_to(root)
     if _shown(relative) != str(relative):
-        return "", "its name is not UTF-8; rename it"
-    if file.suffix.lower() not in SUFFIXES:
-        return "", f"not one of {', '.join(SUFFIXES)}; convert it"
+        raise RefusedError("name", "its name is not UTF-8; rename it")
+    suffix = file.suffix.lower()
+    if suffix not in SUFFIXES:
+        raise RefusedError("not supported", f"not one of {', '.join(SUFFIXES)}; convert it")
     try:
         # Resolved first: opening a pipe would wait for ever, opening a link would read what is not in the folder.
         target = file.resolve(strict=True)
         if not target.is_relative_to(root):
-            return "", "a link that points outside the folder; copy the file"
-        if not stat.S_ISREG(target.stat().st_mode):
-            return "", "not a plain file"
-        text = target.read_bytes().decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        return "", f"not UTF-8 (byte {error.start}); save it as UTF-8"
+            raise RefusedError("link", "a link that points outside the folder; copy the file")
+        state = target.stat()
+        if not stat.S_ISREG(state.st_mode):
+            raise RefusedError("not a file", "not a plain file; take it away")
+        if not state.st_size:
+            raise RefusedError("empty", "empty")
+        if suffix in FORMATS:
+            if target.suffix.lower() != suffix:
+                raise RefusedError("link", f"a link to a file of another kind ({target.name}); copy the file")
+            return sandbox.convert(target)
+        with target.open("rb") as opened:
+            text, encoding = decode(opened.read(MAX_TEXT_BYTES + 1))
     except (OSError, RuntimeError) as error:  # RuntimeError: a loop of links, before Python 3.13
-        return "", f"cannot be read: {error.strerror if isinstance(error, OSError) else error}"
-    text = text.replace("\r\n", "\n").replace("\r", "\n")
-    if "\0" in text:
-        return "", "holds a NUL byte, so it is not text"
-    if not text.strip():
-        return "", "empty"
-    return text, None
+        why = error.strerror if isinstance(error, OSError) else error
+        raise RefusedError("unreadable", f"cannot be read: {why}; mend it or its rights") from None
+    return {"text": text, "title": "", "encoding": encoding}
 
 
 def _shown(path: Path) -> str:
@@ -113,24 +121,32 @@ def _shown(path: Path) -> str:
 class FolderCorpus:
     """A folder of documents as a corpus.
 
-    max_characters: the longest passage. reworded: a folder of the same documents in other words, to train on.
-    practice: a .jsonl file of questions to train on, in the exam's format; never exam questions.
+    max_tokens, overlap_tokens: of a passage, see `lab.corpus.passages.split`. deduplicate: the Jaccard similarity from
+    which a document is set aside as a repetition, 1 for the same text alone, None keeps all. reworded: a folder of the
+    same documents in other words, to train on. practice: a .jsonl file of questions to train on, in the exam's format;
+    never exam questions.
     """
 
     path: str
-    max_characters: int = 1000
+    max_tokens: int = 384
+    overlap_tokens: int = 0
+    deduplicate: float | None = 0.99
     reworded: str | None = None
     practice: str | None = None
 
+    def __post_init__(self) -> None:
+        check_sizes(self.max_tokens, self.overlap_tokens)
+        check_threshold(self.deduplicate)
+
     def load(self) -> Corpus:
-        """Its documents, cut into passages; each file that was left out is named in the log with its reason."""
-        documents = _documents(self.path)
-        return Corpus(
-            name=Path(self.path).name,
-            documents=documents,
-            passages=tuple(passage for document in documents for passage in split(document, self.max_characters)),
-            reworded=_documents(self.reworded) if self.reworded else (),
-            practice=tuple(load_questions(Path(self.practice))) if self.practice else (),
+        """Its documents, cut into passages, with what was quarantined."""
+        return corpus_of(
+            Path(self.path).name,
+            load_documents(Path(self.path), self.deduplicate),
+            self.max_tokens,
+            self.overlap_tokens,
+            all_documents(self.reworded) if self.reworded else (),
+            self.practice,
         )
 
 
@@ -142,14 +158,15 @@ class FolderReplay:
 
     def texts(self, seed: int) -> Iterator[TrainingText]:
         """The documents again and again, each time in another order."""
-        documents, random = _documents(self.path), Random(f"replay/{seed}")
+        documents, random = all_documents(self.path), Random(f"replay/{seed}")
         while True:
             for document in random.sample(documents, len(documents)):
                 yield TrainingText("text", document.text)
 
 
-def _documents(path: str) -> tuple[Document, ...]:
-    documents, left_out = load_documents(Path(path))
-    for name, reason in left_out:
-        log.warning("%s: left out %s: %s", path, name, reason)
-    return documents
+def all_documents(path: str) -> tuple[Document, ...]:
+    """The documents of a folder beside the corpus, repetitions too; what was left out is named in the log."""
+    gathered = load_documents(Path(path))
+    for row in gathered.quarantined:
+        log.warning("%s: left out %s: %s", path, row.id, row.reason)
+    return gathered.documents

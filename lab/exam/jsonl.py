@@ -2,20 +2,33 @@
 
 from __future__ import annotations
 
+import codecs
+import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lab.records import LabError, Question, read_jsonl
+from lab.exam.questions import Placed, build_questions, check_path
+from lab.records import LabError, Question
 
 
 @dataclass(frozen=True)
 class JsonlExam:
-    """Fields of a line: `id`, `question`, `answers` (accepted forms, reference first; `unknown` where the corpus does
-    not say), and optionally `part`, `passages` (gold passage ids), `documents`, `practised`, `given`.
+    """Fields of a line, of which a list may also be a single text:
+
+    - `id`, `question`, and either `answers` (accepted forms, the reference first; `unknown` where the corpus does not
+      say), or `choices` with `answer`: the letter, the index from 0 or the text of the right one (`answers` for
+      several right ones);
+    - optionally `passages` (gold passage ids) or `evidence` (gold text, which is matched to passages by content),
+      `part` (the kind of question), `documents` (the first clusters the bootstrap), `practised`, `given` (shown by
+      every route).
     """
 
     path: str
+
+    def __post_init__(self) -> None:
+        check_path("exam.path", self.path)
 
     def load(self) -> list[Question]:
         """The questions in the file's order. LabError names every faulty line at once."""
@@ -26,52 +39,54 @@ def load_questions(path: Path) -> list[Question]:
     """Read and check a question file; LabError with all of its faults, each with line, field and mend."""
     if not path.is_file():
         raise LabError(f"exam.path={path}: no such file; give a .jsonl file with one question a line")
-    questions: list[Question] = []
-    faults: list[str] = []
-    first_line: dict[str, int] = {}
-    for number, row in enumerate(read_jsonl(path), 1):
-        found = _faults(row)
-        identity = row.get("id")
-        if isinstance(identity, str) and identity in first_line:
-            found.append(f"id: {identity!r} stands on line {first_line[identity]} already; ids must differ")
-        if found:
-            faults += [f"line {number}, {fault}" for fault in found]
-            continue
-        first_line[row["id"]] = number
-        lists = {name: tuple(row.get(name, ())) for name in ("answers", "passages", "documents", "given")}
-        questions.append(
-            Question(
-                id=row["id"],
-                question=row["question"],
-                part=row.get("part", "all"),
-                practised=row.get("practised"),
-                **lists,
-            )
+    return build_questions(path, placed_rows(path))
+
+
+def placed_rows(path: Path, numbers: bool = False) -> Iterator[Placed]:
+    """Each line that is not blank, as ("line 3", its JSON object) or ("line 3", why it is none).
+
+    numbers: whether NaN and infinity, which Python writes and JSON has not, are read as such.
+    """
+    with path.open("rb") as file:
+        for number, raw in enumerate(file, 1):
+            line = raw.removeprefix(codecs.BOM_UTF8) if number == 1 else raw
+            if line.strip():
+                yield f"line {number}", _row(line, numbers)
+
+
+def parse_json(raw: bytes, numbers: bool = False) -> Any:
+    """Strict JSON: ValueError, worded for the user, for other bytes than UTF-8, NaN, infinity and a doubled name.
+
+    numbers: NaN and infinity are read.
+    """
+    try:
+        return json.loads(
+            raw.decode("utf-8"), parse_constant=float if numbers else _no_number, object_pairs_hook=_named_once
         )
-    if not questions and not faults:
-        faults = ["no question in it; write one JSON object a line"]
-    if faults:
-        raise LabError(f"{path}: {len(faults)} fault(s)\n  " + "\n  ".join(faults))
-    return questions
+    except UnicodeDecodeError as error:
+        raise ValueError(f"not UTF-8 (byte {error.start + 1}); save the file as UTF-8") from None
+    except json.JSONDecodeError as error:
+        raise ValueError(f"not JSON ({error}); mend or delete it") from None
+    except RecursionError:
+        raise ValueError("nested too deeply; mend or delete it") from None
 
 
-def _faults(row: dict[str, Any]) -> list[str]:
-    found = []
-    for name in ("id", "question"):
-        if not isinstance(row.get(name), str) or not row[name].strip():
-            found.append(f"{name}: a text is needed")
-    answers = row.get("answers")
-    if not _texts(answers) or not answers:
-        found.append("answers: a list of at least one accepted text is needed")
-    for name in ("passages", "documents", "given"):
-        if not _texts(row.get(name, [])):
-            found.append(f"{name}: a list of texts is needed")
-    if not isinstance(row.get("part", "all"), str):
-        found.append("part: a text is needed")
-    if row.get("practised") not in (None, True, False):
-        found.append("practised: true, false or nothing")
-    return found
+def _row(line: bytes, numbers: bool) -> dict[str, Any] | str:
+    try:
+        row = parse_json(line, numbers)
+    except ValueError as error:
+        return str(error)
+    return row if isinstance(row, dict) else "a JSON object is needed, one a line"
 
 
-def _texts(value: Any) -> bool:
-    return isinstance(value, list) and all(isinstance(text, str) for text in value)
+def _no_number(name: str) -> float:
+    raise ValueError(f"{name} is not JSON; write null, a number or a text")
+
+
+def _named_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    row = dict(pairs)
+    if len(row) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"{twice!r} stands twice in one object; take one out")
+    return row

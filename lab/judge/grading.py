@@ -1,26 +1,17 @@
-"""One answer, one grade: exact match, token F1, contains, and an outcome that keeps ignorance apart from error.
-
-English is normalised as in SQuAD (Rajpurkar et al. 2016: case, punctuation and articles do not count), with two
-departures: a point between digits stays (3.5 is not 35), and a text of nothing but articles or punctuation stays (a
-choice "A" is an answer). Han characters and kana are one token each, so Chinese needs no word segmenter.
-"""
+"""One answer, one grade: a score by what the question is, and an outcome that keeps ignorance apart from error."""
 
 from __future__ import annotations
 
 import re
 import unicodedata
-from collections import Counter
 
-from lab.records import Grade, LabError, Question
+from lab.judge.choices import by_log_probability, letter_of
+from lab.judge.words import contains, exact_match, normalise, rouge_l, token_f1, tokens
+from lab.records import Answer, Grade, LabError, Question
 
 UNKNOWN = "unknown"
-
-_CJK = "\u3005-\u3007\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
-_TOKEN = re.compile(rf"[{_CJK}]|[^\s{_CJK}]+")
-_BESIDE_CJK = re.compile(rf"\s*([{_CJK}])\s*")
-_ARTICLE = re.compile(r"\b(?:a|an|the)\b")
-_POINT_OUTSIDE_NUMBER = re.compile(r"(?<!\d)\.|\.(?!\d)")
-_ASCII_SYMBOLS = frozenset("$+<=>^`|~")  # SQuAD strips these too, though Unicode calls them symbols
+SHORT, LONG, CHOICE = "short", "long", "choice"
+LONG_TOKENS = 40  # a reference with more is hardly ever met word for word
 
 _CLAUSE_END = re.compile(r"[.,;:!?。、\n]")  # NFKC has already turned the full-width forms of the rest into ASCII
 # Matched against a whole normalised clause.
@@ -33,44 +24,10 @@ _ABSTENTION = re.compile(
 
 # The prompt's own furniture: a line of the answer that opens with it is an echo, not an answer.
 _SCAFFOLD = re.compile(
-    r"^\s*(?:question|answer|passages?)\s*:|^\s*answer in a few words|^\s*-\s[^:\n]+:\s", re.IGNORECASE | re.MULTILINE
+    r"^\s*(?:question|answer|passages?)\s*:|^\s*answer (?:in a few words|with the letter)|^\s*-\s[^:\n]+:\s",
+    re.IGNORECASE | re.MULTILINE,
 )
 _RUN_ON_FACTOR, _RUN_ON_SLACK = 4, 20
-
-
-def normalise(text: str) -> str:
-    """The form in which two answers are the same: NFKC, casefolded, without punctuation, articles and spare spaces."""
-    folded = unicodedata.normalize("NFKC", text).casefold()
-    pointless = _POINT_OUTSIDE_NUMBER.sub("", folded)
-    bare = "".join(c for c in pointless if c == "." or not _is_punctuation(c))
-    for candidate in (_ARTICLE.sub(" ", bare), bare, folded):
-        if candidate.strip():
-            return _BESIDE_CJK.sub(r"\1", " ".join(candidate.split()))
-    return ""
-
-
-def tokens(text: str) -> list[str]:
-    """Tokens of the normalised text: a Han character or kana each, any other stretch without spaces as one."""
-    return _TOKEN.findall(normalise(text))
-
-
-def exact_match(answer: str, reference: str) -> float:
-    """1.0 where both normalise to the same text, else 0.0. An empty answer matches nothing."""
-    return float(normalise(answer) == normalise(reference) != "")
-
-
-def token_f1(answer: str, reference: str) -> float:
-    """Harmonic mean of token precision and recall, counted as bags (SQuAD), in 0..1; by character for CJK text."""
-    mine, gold = tokens(answer), tokens(reference)
-    shared = (Counter(mine) & Counter(gold)).total()
-    return 2 * shared / (len(mine) + len(gold)) if shared else 0.0
-
-
-def contains(answer: str, reference: str) -> float:
-    """1.0 where the reference's tokens stand in the answer, whole, adjoining and in order; else 0.0."""
-    mine, gold = tokens(answer), tokens(reference)
-    starts = range(len(mine) - len(gold) + 1) if gold else range(0)
-    return float(any(mine[start : start + len(gold)] == gold for start in starts))
 
 
 def is_unknown(text: str) -> bool:
@@ -99,35 +56,74 @@ def is_format_error(text: str, accepted: tuple[str, ...]) -> bool:
     return blank or echo or len(tokens(text)) > limit
 
 
-def grade(question: Question, answer_text: str) -> Grade:
+def kind(question: Question) -> str:
+    """What a question is, which decides its score.
+
+    `choice` (it has choices) scores the letter of the free answer, `long` (its shortest accepted answer has more than
+    40 tokens) ROUGE-L, `short` exact match.
+    """
+    if question.choices:
+        return CHOICE
+    return LONG if min(len(tokens(form)) for form in _accepted(question)) > LONG_TOKENS else SHORT
+
+
+def grade(question: Question, answer: Answer) -> Grade:
     """Grade one answer; each score is the best over the accepted answers.
 
     The outcome goes by exact match with any accepted answer: the gold answer among further words has contains 1 and
-    exact_match 0, and is `wrong`. First right answers and abstentions are taken out, and only then the format is
-    judged, so neither is ever a format error. Where abstaining is right, any form of it scores 1 on all three
-    scores, and all else 0, as in SQuAD 2.0 (Rajpurkar et al. 2018). Raises LabError for a question without answers.
+    exact_match 0, and is `wrong` (a long one that shares anything is `partial`). First right answers and abstentions
+    are taken out, and only then the format is judged, so neither is ever a format error. Where abstaining is right,
+    any form of it scores 1 on all scores, and all else 0, as in SQuAD 2.0 (Rajpurkar et al. 2018). For a choice the
+    outcome goes by the letter; without one it is a format error. An answer with an error is `failed` and scores 0.
+
+    Raises LabError for a question without answers, and for log-probabilities that do not fit the choices.
     """
+    if question.choices:
+        return _grade_choice(question, answer)
     accepted = _accepted(question)
+    if answer.error is not None:
+        return Grade(question.id, 0.0, "failed", 0.0, 0.0, 0.0, 0.0)
     absent = unanswerable(question)
-    exact = max(exact_match(answer_text, form) for form in accepted)
-    abstained = is_unknown(answer_text)
+    exact = max(exact_match(answer.text, form) for form in accepted)
+    abstained = is_unknown(answer.text)
     if absent:
-        score = float(exact == 1.0 or abstained)
-        scores = (score, score, score)
+        exact = f1 = contained = rouge = float(exact == 1.0 or abstained)
     else:
-        f1 = max(token_f1(answer_text, form) for form in accepted)
-        scores = (exact, f1, max(contains(answer_text, form) for form in accepted))
-    if scores[0] == 1.0:
+        f1, contained, rouge = (
+            max(score(answer.text, form) for form in accepted) for score in (token_f1, contains, rouge_l)
+        )
+    is_long = kind(question) == LONG
+    if exact == 1.0:
         outcome = "unknown_right" if absent else "right"
     elif abstained:
         outcome = "unknown"
+    elif is_format_error(answer.text, accepted):
+        outcome = "format_error"
     else:
-        outcome = "format_error" if is_format_error(answer_text, accepted) else "wrong"
-    return Grade(question.id, *scores, outcome)
+        outcome = "partial" if is_long and rouge > 0 else "wrong"
+    return Grade(question.id, rouge if is_long else exact, outcome, exact, f1, contained, rouge)
 
 
-def _is_punctuation(character: str) -> bool:
-    return unicodedata.category(character).startswith("P") or character in _ASCII_SYMBOLS
+def _grade_choice(question: Question, answer: Answer) -> Grade:
+    right = _accepted(question)
+    if answer.error is not None:
+        return Grade(question.id, 0.0, "failed")
+    letter = letter_of(answer.text, question.choices)
+    if letter is not None:
+        outcome = "right" if letter in right else "wrong"
+    else:
+        outcome = "unknown" if is_unknown(answer.text) else "format_error"
+    likely: list[float | None] = [None, None, None]
+    if answer.choices:
+        likely = [float(one in right) for one in by_log_probability(question.id, question.choices, answer.choices)]
+    return Grade(
+        question.id,
+        float(letter in right),
+        outcome,
+        choice_letter=likely[0],
+        choice_text=likely[1],
+        choice_text_normalised=likely[2],
+    )
 
 
 def _accepted(question: Question) -> tuple[str, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from itertools import groupby
+from itertools import combinations, groupby
 from typing import Any
 
 import pandas as pd
@@ -12,7 +12,7 @@ import pandas as pd
 from lab.judge.statistics import Difference, holm, paired_difference
 from lab.records import LabError
 from lab.report.load import Run
-from lab.report.scores import Floats, Route, route_rows
+from lab.report.scores import SCORE, Floats, Route, route_rows
 
 SCORE_COLUMNS = ["pipeline", "seed", "suite", "part", "practised", "metric", "n", "value", "low", "high"]
 DIFFERENCE_COLUMNS = ["reference", "difference", "difference_low", "difference_high", "p_holm"]
@@ -30,14 +30,16 @@ def compare(runs: Sequence[Run], reference: str = "rag") -> pd.DataFrame:
     """One tidy frame over all runs, one row a figure, with exactly these columns:
 
     - pipeline, seed: the route. Of several seeds each has its rows, and "all" the pooled ones; seed is a string.
-    - suite, part, practised, metric: `exam` (exact_match, token_f1, contains, log_probability, and the rates
-      unknown_right among questions that the corpus does not answer, unknown_wrong among those that it does, wrong,
-      format_error), `retrieval` (recall@k, mrr, ndcg@10; routes with passages), `general` (exact_match, and
-      bits_per_byte of the part "text"), `cost` (prepare_seconds, prepare_tokens, seconds_per_question,
-      prompt_tokens_per_question, bytes_on_disk). part and practised ("yes", "no") are "all" where not split.
+    - suite, part, practised, metric: `exam` (score, which is exact_match, rouge_l or the letter of a choice by what
+      each question is; exact_match, token_f1, contains, rouge_l, choice_letter, choice_text, choice_text_normalised and
+      log_probability over the questions that they apply to; and the rates unknown_right among questions that the corpus
+      does not answer, unknown_wrong among those that it does, wrong, format_error, failed), `retrieval` (recall@k, mrr,
+      ndcg@10; routes with passages), `general` (score, exact_match, rouge_l and the choice scores, and bits_per_byte of
+      the part "text"), `cost` (prepare_seconds, prepare_tokens, seconds_per_question, prompt_tokens_per_question,
+      bytes_on_disk). part and practised ("yes", "no") are "all" where not split. What is not known has no row.
     - n: questions, texts or ledger rows. value, low, high: the mean and its 95 % interval; scores in 0..1, costs
       without interval. A pooled cost is the mean over seeds.
-    - reference, difference, difference_low, difference_high, p_holm: exact_match minus the reference's over the same
+    - reference, difference, difference_low, difference_high, p_holm: score minus the reference's over the same
       questions, of exam and general by part, and of the whole exam also by practice (practised "yes" and "no"); p
       adjusted by Holm across the routes within one such row. Only on a route's pooled row (or its only seed's), and
       empty for the reference itself and where it was not run.
@@ -50,7 +52,7 @@ def compare(runs: Sequence[Run], reference: str = "rag") -> pd.DataFrame:
     for route in routes:
         for row in route_rows(route):
             key = (route.pipeline, row["suite"], row["part"], row["practised"])
-            difference = differences.get(key, {}) if row["metric"] == "exact_match" else {}
+            difference = differences.get(key, {}) if row["metric"] == SCORE else {}
             rows.append({"pipeline": route.pipeline, "seed": route.seed, **row, **difference})
         for run in route.runs if len(route.runs) > 1 else ():
             own = route_rows(Route(route.pipeline, (run,)))
@@ -65,8 +67,7 @@ def routes_of(runs: Iterable[Run]) -> list[Route]:
     ordered = sorted(runs, key=lambda run: (_place(run.pipeline), run.pipeline, run.seed))
     if not ordered:
         raise LabError("no run to compare; name at least one run folder")
-    first = ordered[0]
-    for other in ordered[1:]:
+    for first, other in combinations(ordered, 2):  # all, as with digests that are not known one may fit two that differ
         differing = first.differs_from(other)
         if differing:
             raise LabError(
@@ -87,7 +88,7 @@ def base_of(routes: Sequence[Route]) -> Route | None:
 
 
 def paired(route: Route, other: Route, suite: str, part: str = "all", practised: str = "all") -> Difference:
-    """Exact match of the route minus the other's over the same questions of a suite's part.
+    """Score of the route minus the other's over the same questions of a suite's part.
 
     With several seeds on both sides, only seeds that both have are used, each paired with its own.
     """
@@ -98,10 +99,10 @@ def paired(route: Route, other: Route, suite: str, part: str = "all", practised:
 def paired_values(
     route: Route, other: Route, suite: str, part: str = "all", practised: str = "all"
 ) -> tuple[Floats, Floats]:
-    """Exact match of both routes over the same questions, each (seeds, questions); seeds as in `paired`."""
+    """Scores of both routes over the same questions, each (seeds, questions); seeds as in `paired`."""
     route, other = shared_seeds(route, other)
     chosen = route.choose(suite, part, practised)
-    return route.matrix("exact_match", chosen), other.matrix("exact_match", chosen)
+    return route.matrix(SCORE, chosen), other.matrix(SCORE, chosen)
 
 
 def shared_seeds(route: Route, other: Route) -> tuple[Route, Route]:
@@ -136,9 +137,10 @@ def _differences(routes: Sequence[Route], reference: str) -> dict[tuple[str, str
     slices = [(suite, part, "all") for suite in COMPARED_SUITES for part in base.parts(suite)]
     slices += [("exam", "all", practised) for practised in ("yes", "no") if len(base.choose("exam", "all", practised))]
     for asked in slices:
-        found = [paired(route, base, *asked) for route in others]
+        sat = [route for route in others if len(route.choose(*asked))]
+        found = [paired(route, base, *asked) for route in sat]
         adjusted = holm([difference.p for difference in found])
-        for route, d, p in zip(others, found, adjusted, strict=True):
+        for route, d, p in zip(sat, found, adjusted, strict=True):
             values = (reference, d.estimate, d.low, d.high, p)
             filled[route.pipeline, *asked] = dict(zip(DIFFERENCE_COLUMNS, values, strict=True))
     return filled

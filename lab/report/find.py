@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from lab.records import LabError
-from lab.report.load import MANIFEST, Run, load, read_manifest
+from lab.report.load import EXTERNAL, MANIFEST, Run, load, read_manifest
 
 
 def find_runs(paths: Iterable[str | Path]) -> list[Path]:
@@ -75,12 +75,16 @@ def flat(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def latest(path: str | Path) -> list[Run]:
-    """The newest run below a folder, with all others that may be compared with it, as `gather` picks them."""
+    """The newest run below a folder, with all others that may be compared with it, as `gather` picks them.
+
+    A run of the lab's own goes before newer answers of other systems, which do not tell what they were prepared from.
+    """
     manifests = {folder: read_manifest(folder) for folder in sorted(find_runs([path]), key=_age)}
     finished = [folder for folder, manifest in manifests.items() if manifest["finished"]]
     if not finished:
         raise LabError(f"{path}: no finished run there or below; run one with `python -m lab pipeline=rag`")
-    newest = load(finished[-1])
+    own = [folder for folder in finished if manifests[folder]["adaptation"] != EXTERNAL]
+    newest = load((own or finished)[-1])
     same = [folder for folder in finished if not newest.differs_from(load(folder))]
     return gather(same)[0]
 
@@ -92,7 +96,7 @@ def newest_adapted(path: str | Path) -> Path:
     """
     for folder in sorted(find_runs([path]), key=_age, reverse=True):
         manifest = read_manifest(folder)
-        if manifest["finished"] and manifest["adaptation"] != "none":
+        if manifest["finished"] and manifest["adaptation"] not in ("none", EXTERNAL):
             # The folder of a run on its own stands directly below `path`.
             return folder if folder.parent == Path(path) else folder.parent
     raise LabError(f"{path}: no finished run of an adapted route; make one with `python -m lab pipeline=lora`")

@@ -10,7 +10,7 @@ import pandas as pd
 
 from lab.judge.statistics import Difference, holm, paired_difference
 from lab.report.compare import base_of, paired_values, shared_seeds
-from lab.report.scores import Route, ratio_values
+from lab.report.scores import SCORE, Route, ratio_values
 
 COLUMNS = ["pipeline", "seed", "part", "metric", "n", "base", "value", "forgotten", "low", "high", "p_holm"]
 TEXT = "text"  # the part that bits per byte stand under, as in `compare`
@@ -20,21 +20,22 @@ def forgetting(routes: Sequence[Route]) -> pd.DataFrame:
     """One tidy frame, a row for each route that is not the base itself and each part of the general suite:
 
     - pipeline, seed: the route; seed is "all" where several are pooled.
-    - part, metric: exact_match by part, "all" the whole suite; bits_per_byte of the part "text".
+    - part, metric: score by part, "all" the whole suite; bits_per_byte of the part "text".
     - n: questions or texts. base, value: the mean of the base (closed-book) and of the route; over the seeds that
       both have, where both have several.
     - forgotten, low, high: what was lost with its 95 % interval, positive where the route is worse than the base:
-      base - value for exact_match (0..1), value - base for bits per byte. Paired by question or text, clustered as
+      base - value for the score (0..1), value - base for bits per byte. Paired by question or text, clustered as
       `lab.judge.statistics` tells, seeds a level of their own.
     - p_holm: against nothing lost, adjusted by Holm across the routes within one part.
 
-    Empty without the base, without another route, and without a general suite.
+    Empty without the base, without another route, and without a general suite. A route that did not sit it (another
+    system's) has no rows.
     """
     base = base_of(routes)
-    others = [route for route in routes if route is not base]
+    others = [route for route in routes if route is not base and not route.is_external]
     if base is None or not others:
         return pd.DataFrame(columns=COLUMNS)
-    asked = [(part, "exact_match", [_points(base, route, part) for route in others]) for part in base.parts("general")]
+    asked = [(part, SCORE, [_points(base, route, part) for route in others]) for part in base.parts("general")]
     if not base.runs[0].texts.empty:
         asked.append((TEXT, "bits_per_byte", [_bits_per_byte(base, route) for route in others]))
     rows: list[dict[str, Any]] = []

@@ -14,13 +14,14 @@ from typing import Any
 import pandas as pd
 from numpy.typing import NDArray
 
-from lab.judge.grading import unanswerable
+from lab.judge.grading import kind, unanswerable
 from lab.judge.retrieval import retrieval_scores
 from lab.judge.statistics import clusters_of
 from lab.ledger import Entry
 from lab.records import Answer, Grade, LabError, Question, read_jsonl
 
 MANIFEST = "manifest.json"
+EXTERNAL = "external"  # the adaptation and context of a route that is none of the lab's
 MANIFEST_KEYS = (
     "pipeline",
     "adaptation",
@@ -32,13 +33,20 @@ MANIFEST_KEYS = (
     "digests",
     "finished",
 )
-# Runs that differ in one of these sat another exam, or prepared for it from other texts.
+# Runs that differ in one of these sat another exam, or prepared for it from other texts. Null is not known, as the
+# corpus of another system is not.
 COMPARABLE_DIGESTS = ("corpus", "exam", "general")
 
 QUESTION_COLUMNS = ("question_id", *(f.name for f in dataclasses.fields(Question) if f.name != "id"))
 GRADE_COLUMNS = tuple(f.name for f in dataclasses.fields(Grade) if f.name != "question_id")
 ANSWER_COLUMNS = (*(f.name for f in dataclasses.fields(Answer)), *GRADE_COLUMNS)
 COST_COLUMNS = tuple(f.name for f in dataclasses.fields(Entry))
+QUESTION_LISTS = ("answers", "passages", "documents", "given", "choices", "evidence")
+DERIVED = ("cluster", "answerable", "kind", "chance")
+NUMBERS = (
+    *("prompt_tokens", "answer_tokens", "seconds", "retrieval_seconds", "log_probability"),
+    *(name for name in GRADE_COLUMNS if name != "outcome"),
+)
 TEXT_COLUMNS = ("text_id", "bits", "bytes")
 TRAINING_COLUMNS = ("tokens", "domain_loss", "general_loss")
 
@@ -50,11 +58,14 @@ class Run:
     manifest: `manifest.json`. The frames, one row a line of their files:
 
     - questions: suite ("exam" or "general"), question_id, question, answers (accepted, the first is the reference),
-      part, passages (ids of the gold ones), documents, practised (True, False or None), given (texts), cluster (what
-      intervals are clustered by), answerable (False where the right answer is "unknown").
+      part, passages (ids of the gold ones), documents, practised (True, False or None), given, choices and evidence
+      (texts), cluster (what intervals are clustered by), answerable (False where the right answer is "unknown"), kind
+      ("short", "long" or "choice": what the score is), chance (of guessing it right: 0 but for choices).
     - answers: in the order of questions; suite, question_id, text, passages (of (id, score), best first),
-      prompt_digest, prompt_tokens, answer_tokens, seconds, retrieval_seconds, log_probability (natural log),
-      exact_match, token_f1, contains (0..1), outcome, and of the question: part, practised, cluster, answerable.
+      prompt_digest, prompt_tokens, answer_tokens, seconds, retrieval_seconds, log_probability (natural log), choices,
+      error (why there is no answer, None where there is one), those of `lab.records.Grade` (scores in 0..1), and of the
+      question: part, practised, cluster, answerable, kind, chance. Numbers that are not known,
+      or do not apply, are NaN.
     - texts: text_id, bits, bytes of the held-out general text.
     - costs: phase, seconds, cpu_seconds, tokens, bytes, peak_rss_bytes, reused, detail.
     - training: one row an evaluation while the weights were adapted, empty where they were not: tokens seen so far,
@@ -98,15 +109,19 @@ class Run:
     def differs_from(self, other: Run) -> list[str]:
         """What keeps the two from being compared: names of digests, exam_size, questions or texts; else empty."""
         ours, theirs = self.manifest["digests"], other.manifest["digests"]
-        names = [name for name in COMPARABLE_DIGESTS if ours[name] != theirs[name]]
+        known = [name for name in COMPARABLE_DIGESTS if None not in (ours[name], theirs[name])]
+        names = [name for name in known if ours[name] != theirs[name]]
         if self.manifest["exam_size"] != other.manifest["exam_size"]:
             names.append("exam_size")
-        asked = ["suite", "question_id"]
-        if not names and not self.questions[asked].equals(other.questions[asked]):
+        suites = ("exam", "general") if "general" in known else ("exam",)
+        if not names and any(self._asked(suite) != other._asked(suite) for suite in suites):
             names.append("questions")
-        if not names and not self.texts["text_id"].equals(other.texts["text_id"]):
+        if not names and "general" in known and not self.texts["text_id"].equals(other.texts["text_id"]):
             names.append("texts")
         return names
+
+    def _asked(self, suite: str) -> list[str]:
+        return self.questions.loc[self.questions["suite"] == suite, "question_id"].tolist()
 
 
 def load(run_dir: str | Path) -> Run:
@@ -177,13 +192,18 @@ def _questions(folder: Path) -> pd.DataFrame:
     path = folder / "questions.jsonl"
     rows = []
     for row in _rows(path, ("suite", *(f.name for f in dataclasses.fields(Question)))):
-        lists = {name: tuple(row[name]) for name in ("answers", "passages", "documents", "given")}
+        lists = {name: tuple(row[name]) for name in QUESTION_LISTS}
         question = Question(**{f.name: lists.get(f.name, row[f.name]) for f in dataclasses.fields(Question)})
-        derived = {"cluster": clusters_of([question])[0], "answerable": not unanswerable(question)}
+        derived = {
+            "cluster": clusters_of([question])[0],
+            "answerable": not unanswerable(question),
+            "kind": kind(question),
+            "chance": len(question.answers) / len(question.choices) if question.choices else 0.0,
+        }
         rows.append({**row, **lists, "question_id": question.id, **derived})
     if not any(row["suite"] == "exam" for row in rows):
         raise LabError(f"{path}: no exam question; run it again with an exam")
-    frame = pd.DataFrame(rows, columns=["suite", *QUESTION_COLUMNS, "cluster", "answerable"])
+    frame = pd.DataFrame(rows, columns=["suite", *QUESTION_COLUMNS, *DERIVED])
     # None must stay None: a float column would turn it into NaN, which is neither practised nor unpractised.
     frame["practised"] = pd.Series([row["practised"] for row in rows], dtype=object)
     return frame
@@ -197,7 +217,7 @@ def _answers(folder: Path, questions: pd.DataFrame) -> pd.DataFrame:
         ungraded = [name for name in GRADE_COLUMNS if name not in row["grade"]]
         if ungraded:
             raise LabError(f"{path}, line {number}: no {', '.join(ungraded)} in the grade; run it again")
-        if not math.isfinite(row["log_probability"]):
+        if row["log_probability"] is not None and not math.isfinite(row["log_probability"]):
             raise LabError(f"{path}, line {number}: log_probability is not finite; check the model, run it again")
         ranking = tuple((str(passage), float(score)) for passage, score in row["passages"])
         grade = {name: row["grade"][name] for name in GRADE_COLUMNS}
@@ -206,6 +226,7 @@ def _answers(folder: Path, questions: pd.DataFrame) -> pd.DataFrame:
     if len(rows) != len(asked) or set(answers) != set(asked):
         raise LabError(f"{path}: {len(rows)} answers do not fit {len(asked)} questions one to one; run it again")
     frame = pd.DataFrame([answers[key] for key in asked], columns=["suite", *ANSWER_COLUMNS])
-    for column in ("part", "practised", "cluster", "answerable"):
+    frame = frame.astype(dict.fromkeys(NUMBERS, float))  # a column of nothing but null would not be one of numbers
+    for column in ("part", "practised", *DERIVED):
         frame[column] = questions[column]
     return frame

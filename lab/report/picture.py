@@ -16,7 +16,7 @@ from matplotlib.transforms import Bbox
 from lab.records import LabError
 from lab.report.compare import base_of, paired
 from lab.report.plots import COLOURS, MARKERS
-from lab.report.scores import Route
+from lab.report.scores import SCORE, Route
 
 Ends = tuple[float, float, float]  # estimate, low, high
 # These keep colour and marker from one picture to the next; others take what is left.
@@ -33,11 +33,11 @@ def gained_and_lost(routes: Sequence[Route], forgotten: pd.DataFrame) -> Figure:
     forgotten: of `forgetting`. One labelled point a route with both 95 % intervals; colour is the adaptation, marker
     the context. Raises LabError where there is no base, no other route or no general suite.
     """
-    base, lost = base_of(routes), forgotten[(forgotten["part"] == "all") & (forgotten["metric"] == "exact_match")]
+    base, lost = base_of(routes), forgotten[(forgotten["part"] == "all") & (forgotten["metric"] == SCORE)]
     if base is None or lost.empty:
         raise LabError("it needs the base closed-book, another route and a general suite")
-    others = [route for route in routes if route is not base]
     rows = lost.set_index("pipeline")
+    others = [route for route in routes if route.pipeline in rows.index]
     points: list[tuple[Ends, Ends]] = []
     for route in others:
         row, gain = rows.loc[route.pipeline], paired(route, base, "exam")

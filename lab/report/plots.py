@@ -11,17 +11,18 @@ from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
 from lab.report.load import Run
+from lab.report.scores import SCORE
 
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#F0E442", "#000000")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")  # so that the plot also reads without colour
 
 
 def score_by_part(frame: pd.DataFrame) -> Axes:
-    """Exam exact match by part in percent with 95 % intervals, a colour and a marker for each route.
+    """Exam score by part in percent with 95 % intervals, a colour and a marker for each route.
 
     frame: of `compare`. Rows pooled over seeds are drawn where there are any. Returns the axes.
     """
-    exam = (frame["suite"] == "exam") & (frame["metric"] == "exact_match") & (frame["practised"] == "all")
+    exam = (frame["suite"] == "exam") & (frame["metric"] == SCORE) & (frame["practised"] == "all")
     rows = frame[exam]
     parts, routes = list(dict.fromkeys(rows["part"])), list(dict.fromkeys(rows["pipeline"]))
     _, axes = plt.subplots(figsize=(2 + 1.4 * len(parts), 4.5), layout="constrained")
@@ -36,7 +37,7 @@ def score_by_part(frame: pd.DataFrame) -> Axes:
     sizes = rows.drop_duplicates("part").set_index("part")["n"]
     axes.set_xticks(range(len(parts)), [f"{part}\nn = {sizes[part]}" for part in parts])
     axes.set_ylim(-3, 103)
-    axes.set_ylabel("exact match (%)")
+    axes.set_ylabel("score (%)")
     axes.set_title(f"Exam score by part, 95 % intervals, n = {sizes['all']} questions")
     axes.grid(axis="y", alpha=0.3)
     axes.legend(ncols=min(len(routes), 4), loc="upper center", bbox_to_anchor=(0.5, -0.14), frameon=False)

@@ -14,18 +14,26 @@ from numpy.typing import ArrayLike, NDArray
 
 from lab.judge.retrieval import MEASURES
 from lab.judge.statistics import Interval, interval
-from lab.report.load import Run
+from lab.report.load import EXTERNAL, Run
 
 Floats = NDArray[np.float64]
 Rows = NDArray[np.intp]  # row numbers of the answers frame
 
 # Phases in which the student sits; every other one prepares it, so that no cost is left out.
 SITTING = ("answering", "general")
+# Scores in 0..1, each over the questions that it applies to; the first is the one that counts.
+SCORE = "score"
+SCORES = (
+    *(SCORE, "exact_match", "token_f1", "contains", "rouge_l"),
+    *("choice_letter", "choice_text", "choice_text_normalised"),
+)
+GENERAL_SCORES = (SCORE, "exact_match", "rouge_l", *SCORES[-3:])
 # Rates of outcomes, with the questions that they are a share of: answerable ones, the others, or all (None).
 OUTCOME_RATES = {
     "unknown_right": ("unknown_right", False),
     "unknown_wrong": ("unknown", True),
     "format_error": ("format_error", None),
+    "failed": ("failed", None),
     "wrong": ("wrong", None),
 }
 
@@ -66,12 +74,22 @@ class Route:
     @property
     def by_weights(self) -> bool:
         """Adapted, with nothing to read: what it knows of the corpus is in its weights."""
-        return self.adaptation != "none" and self.context == "none"
+        return self.is_trained and self.context == "none"
 
     @property
     def is_control(self) -> bool:
         """Measures the exam and the base; nobody would ship it. Gold or random passages control an adaptation too."""
         return self.is_base or self.context in ("gold", "random")
+
+    @property
+    def is_external(self) -> bool:
+        """Another system's answers, graded here: nothing else is known of it."""
+        return self.adaptation == EXTERNAL
+
+    @property
+    def is_trained(self) -> bool:
+        """Whether the lab adapted its weights."""
+        return self.adaptation not in ("none", EXTERNAL)
 
     @property
     def seed(self) -> str:
@@ -101,6 +119,10 @@ class Route:
         if answerable is not None:
             mask &= arrays["answerable"] == answerable
         return np.flatnonzero(mask)
+
+    def known(self, column: str, chosen: Rows) -> Rows:
+        """Those of the chosen rows where a numeric column has a value in every run."""
+        return chosen[~np.isnan(self.matrix(column, chosen)).any(axis=0)]
 
     def clusters(self, chosen: Rows) -> list[str]:
         """The chosen rows' clusters."""
@@ -172,12 +194,11 @@ def _exam(route: Route) -> Iterator[dict[str, Any]]:
             chosen = route.choose("exam", part, practised)
             if not len(chosen):
                 continue
-            clusters = route.clusters(chosen)
-            for metric in ("exact_match", "token_f1", "contains"):
-                found = interval(route.matrix(metric, chosen), clusters)
-                yield _row("exam", part, practised, metric, len(chosen), found)
-            found = interval(route.matrix("log_probability", chosen), clusters, bounded=False)
-            yield _row("exam", part, practised, "log_probability", len(chosen), found)
+            for metric in (*SCORES, "log_probability"):
+                asked = route.known(metric, chosen)
+                if len(asked):
+                    found = interval(route.matrix(metric, asked), route.clusters(asked), bounded=metric in SCORES)
+                    yield _row("exam", part, practised, metric, len(asked), found)
             for metric, (outcome, answerable) in OUTCOME_RATES.items():
                 asked = route.choose("exam", part, practised, answerable)
                 if len(asked):
@@ -207,9 +228,11 @@ def _retrieval(route: Route) -> Iterator[dict[str, Any]]:
 
 def _general(route: Route) -> Iterator[dict[str, Any]]:
     for part in route.parts("general"):
-        chosen = route.choose("general", part)
-        found = interval(route.matrix("exact_match", chosen), route.clusters(chosen))
-        yield _row("general", part, "all", "exact_match", len(chosen), found)
+        for metric in SCORES:
+            chosen = route.known(metric, route.choose("general", part))
+            if len(chosen) and metric in GENERAL_SCORES:
+                found = interval(route.matrix(metric, chosen), route.clusters(chosen))
+                yield _row("general", part, "all", metric, len(chosen), found)
     texts = route.runs[0].texts
     if not texts.empty:
         found = ratio_interval(route.texts("bits"), route.texts("bytes"), texts["text_id"].tolist())
@@ -217,14 +240,19 @@ def _general(route: Route) -> Iterator[dict[str, Any]]:
 
 
 def _costs(route: Route) -> Iterator[dict[str, Any]]:
-    """Means over seeds. Preparation is every phase but the two sittings; a question's seconds include its search."""
-    ledgers = [run.costs[~run.costs["phase"].isin(SITTING)] for run in route.runs]
+    """Means over seeds. Preparation is every phase but the two sittings; a question's seconds include its search.
+
+    What is not known of every answer, or of a run without a ledger, has no row.
+    """
+    ledgers = [run.costs[~run.costs["phase"].isin(SITTING)] for run in route.runs if not run.costs.empty]
     chosen = route.choose("exam")
     seconds = route.matrix("seconds", chosen) + route.matrix("retrieval_seconds", chosen)
     prompts = route.matrix("prompt_tokens", chosen)
     rows = sum(len(ledger) for ledger in ledgers)
-    for metric, column in (("prepare_seconds", "seconds"), ("prepare_tokens", "tokens"), ("bytes_on_disk", "bytes")):
+    kept = (("prepare_seconds", "seconds"), ("prepare_tokens", "tokens"), ("bytes_on_disk", "bytes"))
+    for metric, column in kept if ledgers else ():
         mean = float(np.mean([ledger[column].sum() for ledger in ledgers]))
         yield _row("cost", "all", "all", metric, rows, mean)
-    yield _row("cost", "all", "all", "seconds_per_question", len(chosen), float(seconds.mean()))
-    yield _row("cost", "all", "all", "prompt_tokens_per_question", len(chosen), float(prompts.mean()))
+    for metric, values in (("seconds_per_question", seconds), ("prompt_tokens_per_question", prompts)):
+        if not np.isnan(values).any():
+            yield _row("cost", "all", "all", metric, len(chosen), float(values.mean()))

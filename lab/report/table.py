@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 
+import numpy as np
 import pandas as pd
 from rich import box
 from rich.console import Console
@@ -12,13 +14,23 @@ from rich.text import Text
 
 from lab.judge.statistics import smallest_detectable_difference
 from lab.report.compare import base_of, paired, paired_values
-from lab.report.scores import SITTING, Route
+from lab.report.scores import SCORE, SITTING, Route
 from lab.report.wording import count, listed, percent, points, rise, seconds, size, span
 
 WIDTH = 132  # columns, where the output is no terminal
 ALPHA = 0.05
 PRACTICE = {"yes": "prac-\ntised", "no": "unprac-\ntised"}
 COST_HEADS = ("general", "change", "prepare\nseconds", "prepare\ntokens", "s per\nanswer", "prompt\ntokens", "disk")
+# How each is written, and whether it says that it was reused.
+COSTS = {
+    "prepare_seconds": (seconds, True),
+    "prepare_tokens": (count, True),
+    "seconds_per_question": (seconds, False),
+    "prompt_tokens_per_question": (count, False),
+    "bytes_on_disk": (size, False),
+}
+KINDS = {"short": "exact match", "long": "ROUGE-L", "choice": "letter of the answer"}
+NAMED = 5  # ids of failed answers that a note names
 
 
 def print_table(
@@ -50,23 +62,23 @@ def _scores(frame: pd.DataFrame, routes: Sequence[Route]) -> Table:
     base = base_of(routes)
     # Both sides or neither: one alone says nothing of practice.
     sides = list(PRACTICE) if set(PRACTICE) <= set(frame.loc[frame["suite"] == "exam", "practised"]) else []
-    table = _table("Exam score: exact match in %, all and by part. General score in %. Costs.")
+    title = f"Exam score: {_what_counts(routes[0])} in %, all and by part. General score in %. Costs."
+    table = _table(title)
     for head in (*parts, *(PRACTICE[side] for side in sides), *COST_HEADS):
         table.add_column(_head(head), justify="right")
     key = ["suite", "part", "metric"]
     for route in routes:
         rows = route_rows_of(frame, route).set_index(key)
-        cells = [_score(rows.loc[("exam", part, "exact_match")]) for part in parts]
+        cells = [_score(rows.loc[("exam", part, SCORE)]) for part in parts]
         for side in sides:
-            cells.append(_score(route_rows_of(frame, route, side).set_index(key).loc[("exam", "all", "exact_match")]))
-        general = ("general", "all", "exact_match")
+            cells.append(_score(route_rows_of(frame, route, side).set_index(key).loc[("exam", "all", SCORE)]))
+        general = ("general", "all", SCORE)
         cells.append(_score(rows.loc[general], star=False) if general in rows.index else "-")
         cells.append(_change(route, base) if base is not None and general in rows.index else "-")
         cost = {metric: row["value"] for (suite, _, metric), row in rows.iterrows() if suite == "cost"}
         reused = " r" if _reused(route) else ""
-        cells += [seconds(cost["prepare_seconds"]) + reused, count(cost["prepare_tokens"]) + reused]
-        cells += [seconds(cost["seconds_per_question"]), count(cost["prompt_tokens_per_question"])]
-        cells.append(size(cost["bytes_on_disk"]))
+        for metric, (written, mark) in COSTS.items():
+            cells.append(written(cost[metric]) + (reused if mark else "") if metric in cost else "-")
         table.add_row(Text(_name(route)), *(Text(cell) for cell in cells))
     return table
 
@@ -81,7 +93,9 @@ def _recall(rows: pd.DataFrame, routes: Sequence[Route]) -> Table:
     for route in routes:
         mine = route_rows_of(rows, route).set_index("part")
         if not mine.empty:
-            cells = tuple(_score(mine.loc[part], star=False).replace("\n", "  ") for part in parts)
+            cells = tuple(
+                _score(mine.loc[part], star=False).replace("\n", "  ") if part in mine.index else "-" for part in parts
+            )
             shared.setdefault(cells, []).append(_label(route))
     for cells, names in shared.items():
         table.add_row(Text(",\n".join(names)), *(Text(cell) for cell in cells))
@@ -93,10 +107,10 @@ def _forgotten(forgotten: pd.DataFrame, routes: Sequence[Route], base: Route) ->
     table = _table(f"General ability, by part: points lost against {base.pipeline} (+ is lost, - is gained).")
     columns = list(dict.fromkeys(zip(forgotten["part"], forgotten["metric"], strict=True)))
     for part, metric in columns:
-        table.add_column(_head(part if metric == "exact_match" else "bits per byte, rise"), justify="right")
+        table.add_column(_head(part if metric == SCORE else "bits per byte, rise"), justify="right")
     rows = forgotten.set_index(["pipeline", "part", "metric"])
     for route in routes:
-        if route is base:
+        if route is base or route.is_external:
             continue
         cells = []
         for column in columns:
@@ -116,7 +130,7 @@ def _notes(frame: pd.DataFrame, forgotten: pd.DataFrame, routes: Sequence[Route]
     about = f"on {len(documents)} documents, clustered by document" if documents else "that name no document"
     yield (
         f"{len(exam)} questions {about}; "
-        f"{len(routes[0].choose('general'))} general questions. low..high are 95 % intervals."
+        f"{max(len(route.choose('general')) for route in routes)} general questions. low..high are 95 % intervals."
     )
     if frame["p_holm"].lt(ALPHA).any():
         yield f"* differs from {reference} beyond chance (p < {ALPHA}, Holm across the routes within the column)."
@@ -128,16 +142,43 @@ def _notes(frame: pd.DataFrame, forgotten: pd.DataFrame, routes: Sequence[Route]
             f"Points lost: score of {base.pipeline} minus the route's; * beyond chance, as above. A route with the "
             "base's own weights forgets nothing: what it loses, its passages cost."
         )
+    yield from _failed(routes)
+    external = [route.label for route in routes if route.is_external]
+    if external:
+        yield (
+            f"Answers of other systems: {listed(external)}. Their corpus, model, preparation and general ability are "
+            "not known: that they learned from the same documents as the others is taken on trust."
+        )
     yield from _seeds(routes)
     if any(_reused(route) for route in routes):
         yield "r: reused, at least in part; what is shown is what it cost when it was made."
     yield _detectable(routes, reference)
 
 
+def _what_counts(route: Route) -> str:
+    """What the score is: of the exam's kinds of question, each, the most frequent first."""
+    kinds = Counter(route.runs[0].arrays["kind"][route.choose("exam")].tolist())
+    return listed([KINDS[kind] for kind, _ in kinds.most_common()])
+
+
+def _failed(routes: Sequence[Route]) -> Iterator[str]:
+    """Answers that there are none of, which score 0 without being wrong."""
+    for route in routes:
+        chosen = route.choose("exam")
+        rows = np.flatnonzero(route.outcomes("failed", chosen).any(axis=0))
+        if len(rows):
+            names = route.runs[0].arrays["question_id"][chosen][rows].tolist()
+            more = f" and {len(names) - NAMED} more" if len(names) > NAMED else ""
+            yield (
+                f"{route.label}: {len(names)} of {len(chosen)} questions have no answer and score 0: "
+                f"{', '.join(names[:NAMED])}{more}."
+            )
+
+
 def _seeds(routes: Sequence[Route]) -> Iterator[str]:
     if any(len(route.runs) > 1 for route in routes):
         yield "Of several seeds the mean is shown; its interval allows for the seeds as well as for the documents."
-    adapted = [route for route in routes if route.adaptation != "none"]
+    adapted = [route for route in routes if route.is_trained]
     single = [route.label for route in adapted if len(route.runs) == 1]
     if single:
         names = "every adapted route" if len(single) == len(adapted) else listed(single)

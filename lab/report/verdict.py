@@ -8,7 +8,7 @@ import pandas as pd
 
 from lab.judge.statistics import Difference, holm, unpaired_difference
 from lab.report.compare import base_of, paired, paired_values
-from lab.report.scores import Route, ratio_interval
+from lab.report.scores import SCORE, Route, ratio_interval
 from lab.report.table import ALPHA, route_rows_of
 from lab.report.wording import count, listed, percent, points, seconds, span
 
@@ -38,7 +38,7 @@ def _is_floor(route: Route) -> bool:
 
 
 def _score(frame: pd.DataFrame, route: Route) -> float:
-    return float(_value(frame, route, "exam", "exact_match")["value"])
+    return float(_value(frame, route, "exam", SCORE)["value"])
 
 
 def _value(frame: pd.DataFrame, route: Route, suite: str, metric: str, part: str = "all") -> pd.Series:
@@ -47,7 +47,7 @@ def _value(frame: pd.DataFrame, route: Route, suite: str, metric: str, part: str
 
 
 def _named(frame: pd.DataFrame, route: Route) -> str:
-    row = _value(frame, route, "exam", "exact_match")
+    row = _value(frame, route, "exam", SCORE)
     return f"{route.label} ({percent(row['value'])} %, {span(row['low'], row['high'], 1)})"
 
 
@@ -108,7 +108,7 @@ def _gap(frame: pd.DataFrame, routes: Sequence[Route], reference: str) -> str:
 def _losses(frame: pd.DataFrame, ceiling: Route, route: Route) -> str:
     """Where the ceiling is ahead of the reference: the frame's own differences, the greatest first."""
     rows = route_rows_of(frame, ceiling)
-    parts = rows[(rows["suite"] == "exam") & (rows["metric"] == "exact_match") & (rows["part"] != "all")]
+    parts = rows[(rows["suite"] == "exam") & (rows["metric"] == SCORE) & (rows["part"] != "all")]
     lost = parts[(parts["p_holm"] < ALPHA) & (parts["difference"] > 0)].sort_values("difference", ascending=False)
     if parts.empty:  # an exam that is not split
         return f"the ceiling is {_points(paired(ceiling, route, 'exam'))} ahead"
@@ -125,7 +125,7 @@ def _price(frame: pd.DataFrame, routes: Sequence[Route]) -> str:
 
 def _kept(shown: Sequence[Route], routes: Sequence[Route]) -> str:
     base = base_of(routes)
-    others = [route for route in shown if base is not None and route.pipeline != base.pipeline]
+    others = [r for r in shown if base is not None and r.pipeline != base.pipeline and not r.is_external]
     if base is None or not others or not len(base.choose("general")):
         return "a change is not known, as it needs the base closed-book and a general suite"
     found = [paired(route, base, "general") for route in others]
@@ -140,7 +140,7 @@ def _practised(learned: Sequence[Route]) -> list[str]:
         return []
     found = []
     for route, (yes, no) in zip(learned, sides, strict=True):
-        ours, others = (route.matrix("exact_match", chosen) for chosen in (yes, no))
+        ours, others = (route.matrix(SCORE, chosen) for chosen in (yes, no))
         found.append(unpaired_difference(ours, others, route.clusters(yes), route.clusters(no)))
     told = _by_chance([r.label for r in learned], found, holm([difference.p for difference in found]))
     return [f"By weights alone, practised documents against the others (not paired: other questions): {told}."]
@@ -148,9 +148,7 @@ def _practised(learned: Sequence[Route]) -> list[str]:
 
 def _reverse(frame: pd.DataFrame, learned: Sequence[Route], routes: Sequence[Route], reference: str) -> list[str]:
     """The part "reverse": the open-book reference against the weights; empty without the part or the reference."""
-    score = {
-        r.pipeline: _value(frame, r, "exam", "exact_match", "reverse") for r in routes if "reverse" in r.parts("exam")
-    }
+    score = {r.pipeline: _value(frame, r, "exam", SCORE, "reverse") for r in routes if "reverse" in r.parts("exam")}
     against = [route for route in learned if route.pipeline != reference]
     if not against or reference not in score:
         return []
@@ -184,6 +182,9 @@ def _each(named: Sequence[tuple[str, Difference]], at_most: int, before: str = "
 
 def _cost(frame: pd.DataFrame, shown: Sequence[Route]) -> str:
     """Every route in full where there are two at most, else the cheapest and the dearest of each figure."""
+    shown = [route for route in shown if not route.is_external]
+    if not shown:
+        return "not known"
     values = {r.label: {m: float(_value(frame, r, "cost", m)["value"]) for m in COSTS} for r in shown}
     if len(values) <= 2:
         return "; ".join(

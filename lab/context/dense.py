@@ -1,0 +1,130 @@
+"""Dense search: the passages whose vectors lie nearest to the question's, in a FAISS index."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import faiss
+
+from lab.context.base import PASSAGE_FORM, best_first, check_passages, passage_form
+from lab.context.embedder import Embedder
+from lab.context.vectors import encode
+from lab.corpus.corpus import Corpus
+from lab.records import LabError
+from lab.runtime import versions
+from lab.store import JSON
+from lab.workspace import Workspace
+
+# How hard an index that is not exact looks: a graph follows so many candidates, an inverted file opens so many lists.
+GRAPH_CANDIDATES = 128
+LISTS_SHARE = 4
+
+
+@dataclass(frozen=True)
+class Dense:
+    """The passages nearest to the question by cosine.
+
+    embedder: a sentence-transformers model folder; None is the installed all-MiniLM-L6-v2. index: a factory string of
+    FAISS. `Flat` is exact, and the best choice up to about a million passages; `HNSW32` (Malkov and Yashunin 2018) or
+    `IVF1024,Flat` (Jégou et al. 2011) find most of the same passages, sooner, in more.
+    """
+
+    embedder: str | None = None
+    index: str = "Flat"
+
+    def __post_init__(self) -> None:
+        if self.embedder is not None and not (isinstance(self.embedder, str) and self.embedder):
+            raise LabError(
+                f"context.retriever.embedder={self.embedder!r}: the path of a model folder, or null, is needed"
+            )
+        try:
+            faiss.index_factory(64, self.index, faiss.METRIC_INNER_PRODUCT)
+        except (RuntimeError, TypeError, NotImplementedError):
+            raise LabError(
+                f"context.retriever.index={self.index!r}: not an index that FAISS can make; "
+                "give Flat, HNSW32 or IVF1024,Flat (with your own number)"
+            ) from None
+
+    def prepare(self, corpus: Corpus, workspace: Workspace) -> DenseRanker:
+        """Encode the passages and build the index, or take it from the store, where nothing is encoded.
+
+        Passages that any corpus had before are not encoded again. Billed to the phase `indexing`: tokens encoded,
+        bytes kept. What earlier runs paid for, the whole index or single vectors, is a row of its own.
+        """
+        check_passages(corpus)
+        embedder = Embedder(self.embedder, workspace.device)
+
+        def build(folder: Path) -> dict[str, JSON]:
+            made = encode([passage_form(passage) for passage in corpus.passages], embedder, workspace)
+            index = faiss.index_factory(made.vectors.shape[1], self.index, faiss.METRIC_INNER_PRODUCT)
+            if not index.is_trained:
+                lists = faiss.extract_index_ivf(index).nlist
+                if len(made.vectors) < lists:
+                    raise LabError(
+                        f"context.retriever.index={self.index}: {lists} lists for {len(made.vectors)} passages; "
+                        "give fewer lists, or Flat"
+                    )
+                index.train(made.vectors)
+            index.add(made.vectors)
+            # Written by Python: faiss reports a full disk as an error of its own.
+            (folder / "index.faiss").write_bytes(faiss.serialize_index(index).data)
+            return {
+                "tokens": made.fresh_tokens,
+                "passages": len(corpus.passages),
+                "passages_cut": made.cut,
+                "passages_encoded": made.encoded,
+                "vector_bytes": made.bytes,
+                "before": {"tokens": made.tokens - made.fresh_tokens, "seconds": made.old_seconds},
+            }
+
+        with workspace.ledger.phase("indexing") as entry:
+            key: dict[str, JSON] = {
+                "passages": corpus.passages_digest,
+                "form": PASSAGE_FORM,
+                "embedder": embedder.digest(),
+                "index": self.index,
+                "versions": {name: versions()[name] for name in ("faiss-cpu", "sentence-transformers", "transformers")},
+            }
+            artifact = workspace.store.artifact("index", key, build)
+            # The store has just verified the SHA-256: faiss reads many damaged files without an error.
+            index = faiss.read_index(str(artifact.path / "index.faiss"))
+            cost = artifact.cost
+            size, before = cost["bytes"] + cost["vector_bytes"], cost["before"]
+            detail = {name: cost[name] for name in ("passages", "passages_cut", "passages_encoded")}
+            if not artifact.reused:
+                entry.tokens, entry.bytes, entry.detail = cost["tokens"], size, detail
+        if artifact.reused:
+            tokens, seconds = cost["tokens"] + before["tokens"], cost["seconds"] + before["seconds"]
+            workspace.ledger.add_reused("indexing", {"tokens": tokens, "seconds": seconds, "bytes": size, **detail})
+        elif before["tokens"]:
+            workspace.ledger.add_reused("indexing", before)
+        return DenseRanker(index, [passage.id for passage in corpus.passages], embedder)
+
+
+class DenseRanker:
+    """Searches an index. Its first call loads the encoder, which is released together with the ranker."""
+
+    def __init__(self, index: faiss.Index, ids: list[str], embedder: Embedder) -> None:
+        self._index = index
+        self._ids = ids
+        self._embedder = embedder
+        lists = faiss.try_extract_index_ivf(index)
+        if lists is not None:
+            lists.nprobe = max(1, lists.nlist // LISTS_SHARE)
+        if isinstance(index, faiss.IndexHNSW):
+            index.hnsw.efSearch = GRAPH_CANDIDATES
+
+    def rank(self, questions: Sequence[str], count: int) -> list[list[tuple[str, float]]]:
+        """The nearest passages by cosine. An index that is not exact may find fewer than it was asked for."""
+        if not questions:
+            return []
+        scores, places = self._index.search(self._embedder.encode_questions(questions), min(count, len(self._ids)))
+        return [
+            [(self._ids[place], score) for place, score in best_first(found, count)]
+            for found in (
+                [(place, score) for place, score in zip(*row, strict=True) if place >= 0]
+                for row in zip(places.tolist(), scores.tolist(), strict=True)
+            )
+        ]

@@ -1,0 +1,141 @@
+"""Log-probabilities under a causal model, on tokens: continuations that share a prompt's work, and whole sequences."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+from torch.nn import functional
+
+
+def batches(lengths: Sequence[int], max_batch_tokens: int, rows: Sequence[int] | None = None) -> Iterator[list[int]]:
+    """Indices by falling length: a batch pads little, and what does not fit in memory fails at once.
+
+    rows: how many rows of the batch each index takes, one where not given. A batch has at least one index.
+    """
+    batch: list[int] = []
+    used = 0
+    for index in sorted(range(len(lengths)), key=lambda i: -lengths[i]):
+        needed = rows[index] if rows else 1
+        if batch and (used + needed) * lengths[batch[0]] > max_batch_tokens:
+            yield batch
+            batch, used = [], 0
+        batch.append(index)
+        used += needed
+    if batch:
+        yield batch
+
+
+@torch.inference_mode()
+def continuation_log_probabilities(
+    model: Any, heads: Sequence[list[int]], tails: Sequence[Sequence[list[int]]], max_batch_tokens: int
+) -> list[list[float]]:
+    """Natural log-probability of each of a prompt's tails (its continuations), summed over the tail's tokens.
+
+    heads, tails: token ids, none of them empty. A prompt is run once, and its keys and values are handed to all of its
+    tails: all choices but one cost their own tokens only, and a tail of one token costs nothing. A cache does this, and
+    not one row with a mask in the shape of a tree, because sliding windows and positions then stay the model's own
+    business. max_batch_tokens bounds rows times width with every longer tail in a row of its own, prompt included,
+    which is what the cache holds in the end.
+    """
+    made: list[list[float]] = [[] for _ in heads]
+    lengths = [len(head) + max(map(len, some), default=0) for head, some in zip(heads, tails, strict=True)]
+    rows = [max(1, sum(len(tail) > 1 for tail in some)) for some in tails]
+    for batch in batches(lengths, max_batch_tokens, rows):
+        scores = iter(_score(model, [heads[i] for i in batch], [tails[i] for i in batch]))
+        for i in batch:
+            made[i] = [next(scores) for _ in tails[i]]
+    return made
+
+
+def _score(model: Any, heads: list[list[int]], branches: list[Sequence[list[int]]]) -> list[float]:
+    """The scores of one batch's continuations, one prompt after another."""
+    width = max(map(len, heads))
+    # Padding goes to the left, as in generation: the last column is every prompt's end, and distances stay true.
+    ids = _padded(heads, width, model.device, left=True)
+    seen = _padded([[1] * len(head) for head in heads], width, model.device, left=True)
+    positions = (seen.cumsum(-1) - 1).clamp(min=0)
+    output = _forward(model, ids, seen, positions, use_cache=True, logits_to_keep=1)
+    tails = [tail for some in branches for tail in some]
+    owners = [row for row, some in enumerate(branches) for _ in some]
+    if "past_key_values" not in output:  # A purely recurrent model keeps a state of its own kind: nothing is shared.
+        whole = [heads[row] + tail for row, tail in zip(owners, tails, strict=True)]
+        return sequence_log_probabilities(model, whole, [len(heads[row]) for row in owners], width)
+    owner = torch.tensor(owners, device=model.device)
+    first = torch.tensor([tail[0] for tail in tails], device=model.device)
+    scores = output.logits[:, -1].float().log_softmax(-1)[owner, first]
+
+    longer = [place for place, tail in enumerate(tails) if len(tail) > 1]
+    if longer:
+        rows = owner[longer]
+        width = max(len(tails[place]) for place in longer) - 1
+        fed = _padded([tails[place][:-1] for place in longer], width, model.device)
+        wanted = _padded([tails[place][1:] for place in longer], width, model.device)
+        real = _padded([[1] * (len(tails[place]) - 1) for place in longer], width, model.device)
+        positions = seen.sum(-1)[rows, None] + torch.arange(width, device=model.device)
+        cache = output.past_key_values
+        cache.reorder_cache(rows)  # Beam search's own: takes rows by number, some of them several times.
+        mask = torch.cat([seen[rows], real], dim=1)
+        logits = _forward(model, fed, mask, positions, use_cache=True, past_key_values=cache).logits
+        scores[longer] -= (_losses(logits, wanted) * real).sum(-1)
+    return scores.tolist()
+
+
+@torch.inference_mode()
+def sequence_log_probabilities(
+    model: Any, sequences: Sequence[list[int]], skip: Sequence[int], max_batch_tokens: int
+) -> list[float]:
+    """Natural log-probability of each sequence of at least two tokens after its first `skip` (at least one)."""
+    made = [0.0] * len(sequences)
+    for batch in batches([len(ids) - 1 for ids in sequences], max_batch_tokens):
+        width = len(sequences[batch[0]]) - 1  # The last token is predicted, not read.
+        ids = _padded([sequences[i][:-1] for i in batch], width, model.device)
+        wanted = _padded([sequences[i][1:] for i in batch], width, model.device)
+        seen = _padded([[1] * (len(sequences[i]) - 1) for i in batch], width, model.device)
+        scored = _padded(
+            [[0] * (skip[i] - 1) + [1] * (len(sequences[i]) - skip[i]) for i in batch], width, model.device
+        )
+        positions = torch.arange(width, device=model.device).expand_as(ids)
+        losses = _losses(_forward(model, ids, seen, positions, use_cache=False).logits, wanted)
+        for i, value in zip(batch, (losses * scored).sum(-1).tolist(), strict=True):
+            made[i] = -value
+    return made
+
+
+def rolling_windows(ids: list[int], window: int) -> Iterator[tuple[list[int], int]]:
+    """(sequence, how many of its tokens are context) so that every token of `ids` but the first is scored just once.
+
+    No sequence gives the model more than `window` tokens to read. Windows follow each other end to end, each begins
+    with the last token scored before it, and the last one reaches back to be full: the `loglikelihood_rolling` of
+    lm-eval, so that figures can be compared.
+    """
+    for start in range(0, len(ids) - 1, window):
+        end = min(start + window, len(ids) - 1)
+        first = max(0, end - window)
+        yield ids[first : end + 1], start + 1 - first
+
+
+def _forward(model: Any, ids: torch.Tensor, seen: torch.Tensor, positions: torch.Tensor, **options: Any) -> Any:
+    # As generation does: models that find positions by themselves, and those that always give all logits, do not take
+    # these. The whole model is run, not its body and its output layer: some cap or scale the logits after that.
+    options["position_ids"] = positions
+    taken = inspect.signature(model.forward).parameters
+    for name in ("position_ids", "logits_to_keep"):
+        if name not in taken:
+            options.pop(name, None)
+    return model(input_ids=ids, attention_mask=seen, **options)
+
+
+def _losses(logits: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
+    """Minus log-probability of each wanted token, (rows, width); row by row, for logits of large vocabularies."""
+    return torch.stack(
+        [functional.cross_entropy(row.float(), ids, reduction="none") for row, ids in zip(logits, wanted, strict=True)]
+    )
+
+
+def _padded(rows: Sequence[list[int]], width: int, device: torch.device, left: bool = False) -> torch.Tensor:
+    """(rows, width), filled up with zeros, which no mask lets anyone see."""
+    filled = [[0] * (width - len(row)) + row if left else row + [0] * (width - len(row)) for row in rows]
+    return torch.tensor(filled, device=device)
