@@ -50,6 +50,14 @@ class Frame:
         begun = [self.before + text for text in texts]
         return tokenizer(begun, add_special_tokens=not self.is_chat)["input_ids"] if begun else []
 
+    def tail(self, tokenizer: Any, head: list[int], whole: list[int], answer: str) -> list[int]:
+        """Token ids of an answer: what it adds to its prompt's when both are encoded as one text (`whole`); encoded
+        apart where that would merge the seam into other tokens.
+        """
+        if whole[: len(head)] == head:
+            return whole[len(head) :]
+        return tokenizer(self.answer(answer), add_special_tokens=False)["input_ids"]
+
     def answer(self, text: str) -> str:
         """An answer as this model begins it: a turn of a chat has no space before its first word."""
         return text.removeprefix(" ") if self.is_chat else text

@@ -336,9 +336,7 @@ class LanguageModel:
         for prompt, head, some in zip(prompts, heads, continuations, strict=True):
             tails.append([])
             for text, whole in zip(some, self.encode([prompt] * len(some), some), strict=True):
-                tail = whole[len(head) :]
-                if whole[: len(head)] != head:
-                    tail = self.tokenizer(self.frame.answer(text), add_special_tokens=False)["input_ids"]
+                tail = self.frame.tail(self.tokenizer, head, whole, text)
                 if not head or not tail:
                     raise LabError(f"continuation={text!r} of prompt={prompt[-20:]!r}: no tokens; give both some text")
                 tails[-1].append(tail)

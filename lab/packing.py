@@ -49,9 +49,10 @@ def encode(tokenizer: Any, texts: Sequence[TrainingText], frame: Frame = PLAIN) 
     share is the prefix, up to the end of the text. Running text stands in no frame.
     """
     begun = tokenizer([text.text for text in texts])["input_ids"]
-    asked = frame.encode(tokenizer, [text.text + prompt for text in texts for prompt, _ in text.pairs])
-    answers = [frame.answer(answer) for text in texts for _, answer in text.pairs]
-    tails = tokenizer(answers, add_special_tokens=False)["input_ids"] if answers else []
+    prompts = [text.text + prompt for text in texts for prompt, _ in text.pairs]
+    answers = [answer for text in texts for _, answer in text.pairs]
+    asked, whole = frame.encode(tokenizer, prompts), frame.encode(tokenizer, prompts, answers)
+    tails = [frame.tail(tokenizer, *parts) for parts in zip(asked, whole, answers, strict=True)]
     end = tokenizer.eos_token_id if frame.end is None else frame.end
     pairs = zip(asked, tails, strict=True)
     opened = iter(frame.open(tokenizer, [text.text for text in texts if text.pairs]))

@@ -112,6 +112,20 @@ def test_answers_are_greedy_whatever_the_folder_asks_for(loaded, kind):
         assert made.text == model.tokenizer.decode(ids[start:], skip_special_tokens=True).strip()
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_answers_are_scored_in_the_template(loaded, kind):
+    """Against the model's whole forward pass: Gemma 2 caps its logits after its output layer."""
+    model = loaded[kind]
+    found = model.log_probabilities(ASKED[:1], [[" 45 crowns", " unknown"]])[0]
+    for answer, value in zip(("45 crowns", "unknown"), found, strict=True):
+        (head,) = model.encode(ASKED[:1])
+        tail = model.tokenizer(answer, add_special_tokens=False)["input_ids"]
+        with torch.no_grad():
+            logs = model.model(torch.tensor([head + tail]), use_cache=False).logits[0].float().log_softmax(-1)
+        expected = sum(logs[len(head) - 1 + place, token].item() for place, token in enumerate(tail))
+        assert value == pytest.approx(expected, abs=1e-4)
+
+
 @pytest.mark.parametrize(
     ("said", "kept"),
     [
