@@ -199,6 +199,23 @@ def test_what_was_not_taken_is_written_into_the_run_folder(lab, tmp_path, random
     assert "7 files, 6 documents indexed, 1 quarantined (1 damaged); see" in (run / "log.txt").read_text()
 
 
+def test_a_leak_is_refused_or_stands_in_every_report(lab, tmp_path, random_model):
+    write_worlds(tmp_path / "world", acts=6, sections=2, copies=1, seed=0)
+    asked = load_questions(tmp_path / "world" / "exam.jsonl")[0]
+    (tmp_path / "world" / "documents" / "minutes.md").write_text(f"# Minutes\n\nSomeone asked: {asked.question}\n")
+    arguments = (
+        "pipeline=closed_book corpus=folder corpus.path=world/documents exam=jsonl exam.path=world/exam.jsonl limit=1 "
+        f"general=none model.path={random_model}"
+    )
+    code, _, err = lab(arguments, small=False)
+    assert (code, "minutes: question " + asked.id in err, "allow_leak=true" in err) == (2, True, True)
+    code, out, err = lab(f"{arguments} allow_leak=true", small=False)
+    assert code == 0, err
+    assert f"Leak: closed_book was let at 1 exam question(s), in its corpus or its training text: {asked.id}." in (
+        " ".join(out.split())
+    )
+
+
 def test_every_fault_of_an_exam_file_is_told_at_once(tmp_path):
     path = tmp_path / "exam.jsonl"
     write_jsonl(path, [Question("a", "Who?", ("B",)), {"id": "a", "question": "Where?", "answers": ["C"]}, {"id": 3}])
