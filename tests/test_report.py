@@ -324,6 +324,13 @@ def test_controls_that_disagree_with_expectation_are_named(tmp_path: Path) -> No
     assert "gold gets" in said
 
 
+def test_a_base_that_knows_little_of_the_general_suite_is_named(tmp_path: Path) -> None:
+    for name, general in {"knows": 0.9, "guesses": 0.1}.items():
+        runs = [load(large_run(tmp_path / name, "closed_book", 0.0, general=general))]
+        told = [line for line in warnings(routes_of(runs), "closed_book") if "little to forget" in line]
+        assert len(told) == (name == "guesses")
+
+
 def test_abstaining_closed_book_is_no_leak(tmp_path: Path) -> None:
     folder = make_run(tmp_path / "c", "closed_book", SMALL_EXAM, SMALL_GENERAL, {q.id: "unknown" for q in SMALL_EXAM})
     runs = [load(folder)]

@@ -79,8 +79,8 @@ class LeakGuard:
       number or name may fall under it: the wording of the exam is to stay out of training, not its facts alone.
 
     A question of fewer than 4 words or 12 characters may be part of any sentence: it leaks where it stands alone as
-    whole segments, with its question mark if it has one, and its near-duplicates do not. The `given` texts of a question
-    count for exact and 13-gram from 13 words on: shorter ones, and texts like them, are mere statements.
+    whole segments, with its question mark if it has one, and its near-duplicates do not. The `given` texts of a
+    question count for exact and 13-gram from 13 words on: shorter ones, and texts like them, are mere statements.
 
     allow: whether `check` notes what it finds instead of refusing it. leaked: ids of the questions that it noted.
 
@@ -150,8 +150,8 @@ class LeakGuard:
         questions = {leak.question for leak in leaks}
         told = (
             f"{len(questions)} exam question(s) stand in the corpus or the training text, at {len(leaks)} place(s); "
-            "take these lines out of the text, reword or drop these questions, or say allow_leak=true, and every report "
-            "will say so\n  " + "\n  ".join(shown)
+            "take these lines out of the text, reword or drop these questions, or say allow_leak=true, and every "
+            "report will say so\n  " + "\n  ".join(shown)
         )
         if not self.allow:
             raise LabError(told)

@@ -12,6 +12,7 @@ from lab.report.wording import percent, points
 
 # What the controls are expected to do on an exam about a corpus that the base has never seen.
 CLOSED_BOOK_AT_MOST, RANDOM_AT_MOST, GOLD_AT_LEAST, FORMAT_ERRORS_AT_MOST = 0.05, 0.10, 0.90, 0.05
+GENERAL_AT_LEAST = 0.30
 
 
 def leaks(routes: Sequence[Route]) -> list[str]:
@@ -63,12 +64,27 @@ def _warnings(routes: Sequence[Route], reference: str) -> Iterator[str]:
         broken = float(route.outcomes("format_error", route.choose("exam")).mean())
         if broken > FORMAT_ERRORS_AT_MOST:
             yield f"{percent(broken)} % of the answers of {route.label} are format errors: look at them first."
+    yield from _little_to_forget(routes)
     yield from _untaken(routes)
     ceiling = next((r for r in routes if r.is_ceiling), None)
     if ceiling is not None and reference in by_name and reference != ceiling.pipeline:
         ahead = paired(by_name[reference], ceiling, "exam")
         if ahead.low > 0:
             yield f"{reference} is {_points(ahead)} ahead of {ceiling.pipeline}, its ceiling: check the gold passages."
+
+
+def _little_to_forget(routes: Sequence[Route]) -> Iterator[str]:
+    """Where the base fails at the general suite, a route that fails too has not shown that it forgot nothing."""
+    base = base_of(routes)
+    asked = base.choose("general") if base is not None else ()
+    if base is None or not len(asked):
+        return
+    known = float(base.matrix(SCORE, asked).mean())
+    if known < GENERAL_AT_LEAST:
+        yield (
+            f"{base.label} gets {percent(known)} % of the general suite, so there is little to forget: ask what this "
+            "base knows (general=files), or its losses cannot be seen."
+        )
 
 
 def _untaken(routes: Sequence[Route]) -> Iterator[str]:
