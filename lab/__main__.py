@@ -69,6 +69,7 @@ def _run(config: DictConfig) -> None:
                 folder=Path(settings.runtime.output_dir),
                 reference=config.reference,
                 limit=config.limit,
+                allow_leak=config.allow_leak,
                 answer_tokens=config.answer_tokens,
                 **parts,
             )

@@ -114,6 +114,7 @@ def write_run(folder: Path, name: str, exam: Sequence[Question], exam_digest: st
         "seed": 0,
         "reference": name,
         "exam_size": len(exam),
+        "leaked": [],  # what another system was shown is not known
         "digests": {"corpus": None, "exam": exam_digest, "general": None, "model": None},
         "odd": sheet.odd,
         "finished": True,

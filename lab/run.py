@@ -42,7 +42,8 @@ class Experiment:
     """All that a run depends on.
 
     name, adaptation, context: what the route and its two axes are called. limit: ask at most so many questions of each
-    part, None asks all. answer_tokens: the longest answer, in tokens of the model.
+    part, None asks all. answer_tokens: the longest answer, in tokens of the model. allow_leak: whether a route may be
+    trained on exam questions, or look things up among them; the run then says which.
     """
 
     name: str
@@ -60,6 +61,7 @@ class Experiment:
     reference: str
     limit: int | None = None
     answer_tokens: int = 32
+    allow_leak: bool = False
 
     def __post_init__(self) -> None:
         if not isinstance(self.seed, int):
@@ -98,12 +100,13 @@ def run(experiment: Experiment) -> Path:
             "model": experiment.model.digest,
         },
         "environment": environment(),
+        "leaked": [],
         "finished": False,
     }
     _write_json(experiment.folder / "manifest.json", manifest)
     write_jsonl(experiment.folder / "quarantine.jsonl", corpus.quarantined)
 
-    guard = LeakGuard([*exam, *general_questions])
+    guard = LeakGuard([*exam, *general_questions], experiment.allow_leak)
     guard.check((document.id, document.text) for document in corpus.documents)  # An index must not hold it either.
     with Progress(experiment.name) as progress:
         workspace = Workspace(
@@ -149,7 +152,7 @@ def run(experiment: Experiment) -> Path:
     losses = [row for entry in ledger.rows() for row in entry.detail.pop("losses", ())]
     write_jsonl(experiment.folder / "training.jsonl", losses)
     ledger.write(experiment.folder / "costs.jsonl")
-    _write_json(experiment.folder / "manifest.json", {**manifest, "finished": True})
+    _write_json(experiment.folder / "manifest.json", {**manifest, "leaked": sorted(guard.leaked), "finished": True})
     _write_json(experiment.folder / "metrics.json", metrics(load(experiment.folder)))
     return experiment.folder
 

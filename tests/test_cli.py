@@ -116,7 +116,7 @@ def test_the_same_seed_gives_the_same_answers(lab, tmp_path):
         ("pipeline.context.k=0", "k=0"),
         ("pipeline.context.k=many", "k="),
         ("model.path=./nowhere", "model.path=./nowhere"),
-        ("corpus=folder corpus.path=./nowhere exam=jsonl exam.path=x", "nowhere: no such folder"),
+        ("corpus=folder corpus.path=./nowhere exam=jsonl exam.path=exam.jsonl", "nowhere: no such folder"),
         ("corpus=folder", "corpus.path"),
         ("corpus=folder corpus.path=.", "exam=jsonl"),
         ("device=tpu", "device=tpu"),
@@ -130,7 +130,8 @@ def test_the_same_seed_gives_the_same_answers(lab, tmp_path):
         ("=", "="),
     ],
 )
-def test_a_mistake_gets_one_line_that_names_it(lab, arguments, named):
+def test_a_mistake_gets_one_line_that_names_it(lab, tmp_path, arguments, named):
+    write_jsonl(tmp_path / "exam.jsonl", [Question("a", "Who?", ("B",))])
     code, _, err = lab(arguments, small=False)
     assert code == 2
     assert named in err
@@ -146,7 +147,8 @@ def test_verbose_shows_where_it_happened(lab):
 
 def test_an_empty_corpus_is_named(lab, tmp_path):
     (tmp_path / "empty").mkdir()
-    code, _, err = lab("corpus=folder corpus.path=empty exam=jsonl exam.path=x.jsonl", small=False)
+    write_jsonl(tmp_path / "exam.jsonl", [Question("a", "Who?", ("B",))])
+    code, _, err = lab("corpus=folder corpus.path=empty exam=jsonl exam.path=exam.jsonl", small=False)
     assert (code, "no document in it" in err) == (2, True)
 
 
@@ -198,6 +200,23 @@ def test_what_was_not_taken_is_written_into_the_run_folder(lab, tmp_path, random
     (row,) = map(json.loads, (run / "quarantine.jsonl").open())
     assert (row["id"], row["kind"]) == ("torn.pdf", "damaged")
     assert "7 files, 6 documents indexed, 1 quarantined (1 damaged); see" in (run / "log.txt").read_text()
+
+
+def test_a_leak_is_refused_or_stands_in_every_report(lab, tmp_path, random_model):
+    write_worlds(tmp_path / "world", acts=6, sections=2, copies=1, seed=0)
+    asked = load_questions(tmp_path / "world" / "exam.jsonl")[0]
+    (tmp_path / "world" / "documents" / "minutes.md").write_text(f"# Minutes\n\nSomeone asked: {asked.question}\n")
+    arguments = (
+        "pipeline=closed_book corpus=folder corpus.path=world/documents exam=jsonl exam.path=world/exam.jsonl limit=1 "
+        f"general=none model.path={random_model}"
+    )
+    code, _, err = lab(arguments, small=False)
+    assert (code, "minutes: question " + asked.id in err, "allow_leak=true" in err) == (2, True, True)
+    code, out, err = lab(f"{arguments} allow_leak=true", small=False)
+    assert code == 0, err
+    assert f"Leak: closed_book was let at 1 exam question(s), in its corpus or its training text: {asked.id}." in (
+        " ".join(out.split())
+    )
 
 
 def test_every_fault_of_an_exam_file_is_told_at_once(tmp_path):

@@ -96,6 +96,24 @@ def test_thirteen_tokens_of_a_long_question_are_found_in_other_text():
         assert not found(f"It says {' '.join(words[start : start + 12])} by all means and so on.")
 
 
+def test_a_chinese_question_may_share_a_phrase_with_its_source_but_not_twenty_six_characters():
+    asked = "根据港口管理条例的规定在旺季靠泊三天以上的外国船舶应当向哪一个部门缴纳停泊费用和清洁费用"
+    guard = LeakGuard([Question("zh", asked, ("港务局",))])
+    for start in range(len(asked) - 25):
+        (leak,) = guard.find([("t", f"甲乙丙{asked[start : start + 26]}丁戊己")])
+        assert leak.how == "13-gram"
+        assert not guard.find([("t", f"甲乙丙{asked[start : start + 25]}丁戊己")])
+
+
+def test_what_is_allowed_is_noted(caplog):
+    guard = LeakGuard([FEE, LONG], allow=True)
+    guard.check([("t", f"A text. {FEE.question} Another.")])
+    assert guard.leaked == {FEE.id}
+    assert "allow_leak=true" in caplog.text
+    guard.check([("u", "Nothing of the kind.")])
+    assert guard.leaked == {FEE.id}
+
+
 def test_given_texts_count_when_they_are_long_enough():
     assert found(f"Once more. {READING.given[1]}") == [("reading", "exact")]
     assert (

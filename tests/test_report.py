@@ -98,7 +98,7 @@ def make_run(
     digests = {"corpus": "c", "exam": "e", "general": "g", "model": "m"}
     known = {"pipeline": pipeline, "adaptation": adaptation, "context": context, "seed": seed, "reference": "rag"}
     known |= {"settings": {}}
-    known |= {"exam_size": len(exam), "digests": digests, "environment": {}, "finished": True, **manifest}
+    known |= {"exam_size": len(exam), "digests": digests, "environment": {}, "leaked": [], "finished": True, **manifest}
     (folder / "manifest.json").write_text(json.dumps(known))
     return folder
 

@@ -31,6 +31,7 @@ MANIFEST_KEYS = (
     "reference",
     "exam_size",
     "digests",
+    "leaked",
     "finished",
 )
 # Runs that differ in one of these sat another exam, or prepared for it from other texts. Null is not known, as the

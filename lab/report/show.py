@@ -15,7 +15,7 @@ from lab.report.find import gather
 from lab.report.forgetting import forgetting
 from lab.report.table import WIDTH, print_table
 from lab.report.verdict import verdict
-from lab.report.warnings import warnings
+from lab.report.warnings import leaks, warnings
 
 
 def show(paths: Sequence[str | Path], reference: str = "rag", csv: str | Path | None = None) -> None:
@@ -38,6 +38,8 @@ def show(paths: Sequence[str | Path], reference: str = "rag", csv: str | Path | 
     console.print()
     for sentence in verdict(frame, routes, reference):
         console.print(Text(sentence))
+    for leak in leaks(routes):
+        console.print(Text(f"Leak: {leak}", style="bold red"))
     for warning in warnings(routes, reference):
         console.print(Text(f"Warning: {warning}", style="yellow"))
     written, beside, picture = [target], target.with_name("forgetting.csv"), target.with_name("comparison.png")

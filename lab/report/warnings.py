@@ -14,6 +14,20 @@ from lab.report.wording import percent, points
 CLOSED_BOOK_AT_MOST, RANDOM_AT_MOST, GOLD_AT_LEAST, FORMAT_ERRORS_AT_MOST = 0.05, 0.10, 0.90, 0.05
 
 
+def leaks(routes: Sequence[Route]) -> list[str]:
+    """One sentence for each route that was let at exam questions (`allow_leak=true`)."""
+    told = []
+    for route in routes:
+        leaked = sorted({question for run in route.runs for question in run.manifest["leaked"]})
+        if leaked:
+            more = f" and {len(leaked) - 3} more" if len(leaked) > 3 else ""
+            told.append(
+                f"{route.label} was let at {len(leaked)} exam question(s), in its corpus or its training text: "
+                f"{', '.join(leaked[:3])}{more}. Its scores are too high by what that taught it."
+            )
+    return told
+
+
 def warnings(routes: Sequence[Route], reference: str) -> list[str]:
     """One sentence for each thing that makes the comparison doubtful; empty where all is as expected."""
     return list(_warnings(routes, reference))
