@@ -127,7 +127,7 @@ def command_line() -> int:
         try:
             main()
         except Stopped as stopped:
-            raise stopped.error from None
+            raise stopped.error from stopped.error.__cause__  # `from None` would take its reason off it.
         if finished:
             runs = [Path(os.path.relpath(folder)) for folder in finished]
             show(runs, reference, csv=(runs[0].parent if len(runs) > 1 else runs[0]) / "comparison.csv")

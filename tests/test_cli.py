@@ -120,6 +120,8 @@ def test_the_same_seed_gives_the_same_answers(lab, tmp_path):
         ("corpus=folder", "corpus.path"),
         ("corpus=folder corpus.path=.", "exam=jsonl"),
         ("device=tpu", "device=tpu"),
+        ("model.chat=perhaps", "model.chat=perhaps: choose auto, true, false"),
+        ("model=openai model.url=http://127.0.0.1:9/v1 model.name=m pipeline=lora", "cannot be trained"),
         ("limit=0", "limit=0"),
         ("seed=many", "seed=many"),
         ("corpus.book.practised_share=1.5", "practised_share=1.5"),
@@ -135,6 +137,7 @@ def test_a_mistake_gets_one_line_that_names_it(lab, tmp_path, arguments, named):
     assert named in err
     assert len(err.splitlines()) == 1
     assert err.startswith("lab: ")
+    assert "Error in call to target" not in err  # hydra's own words
 
 
 def test_verbose_shows_where_it_happened(lab):
