@@ -14,6 +14,9 @@ from typing import Any
 
 from lab.records import write_jsonl
 
+# Phases of writing what weights are trained on beside the documents, and only such routes pay for.
+PRACTICE_BILL, REWORDED_BILL = "practice questions", "practice reworded"
+
 
 @dataclass
 class Entry:
@@ -82,6 +85,10 @@ class Ledger:
         known = {name: value for name, value in cost.items() if name in names}
         detail = {name: value for name, value in cost.items() if name not in names}
         self._entries.append(Entry(phase, **known, reused=True, detail=detail))
+
+    def add_bill(self, entry: Entry) -> None:
+        """Note what was paid for outside of any run, such as writing practice questions."""
+        self._entries.append(dataclasses.replace(entry, reused=True))
 
     def rows(self) -> list[Entry]:
         """All rows in the order in which their phases began."""

@@ -16,7 +16,7 @@ from lab.adapt.training import Training
 from lab.context.retrieved import Retrieved
 from lab.corpus.corpus import Corpus
 from lab.exam.leaks import LeakGuard
-from lab.ledger import Ledger
+from lab.ledger import PRACTICE_BILL, REWORDED_BILL, Entry, Ledger
 from lab.model import BaseModel
 from lab.packing import encode, pack
 from lab.pipeline import Pipeline
@@ -75,6 +75,16 @@ def test_training_learns_the_private_text_and_keeps_its_ledger(base, corpus, roo
     assert row.detail["replay_share"] == 0.3
     assert sum(row.detail["tokens_by_source"].values()) == 3000
     assert row.bytes > 0
+
+
+def test_a_route_pays_for_the_practice_that_it_was_trained_on(base, corpus, root):
+    bills = (Entry(PRACTICE_BILL, seconds=7.0, tokens=70), Entry(REWORDED_BILL, seconds=9.0, tokens=90))
+    billed = dataclasses.replace(corpus, bills=bills)
+    for texts, paid in ((["documents", "practice"], 70), (["documents"], 0)):
+        workspace = desk(root)
+        ContinuedPretraining(training(texts=texts)).adapt(base, billed, workspace)
+        assert workspace.ledger.total().tokens == 3000 + paid
+        assert [row.phase for row in workspace.ledger.rows() if row.phase != "training"] == [PRACTICE_BILL] * bool(paid)
 
 
 def test_kept_weights_are_taken_again_and_shared_by_every_context(base, corpus, root):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 from collections import Counter
@@ -90,6 +91,7 @@ def test_what_is_written_can_be_trained_on_and_holds_no_exam_question(documents,
     assert [row["phase"] for row in costs] == ["practice questions", "practice reworded"]
     assert sum(row["tokens"] for row in costs) == sum(map(len, model.asked)) + 9 * 4
     assert [row["detail"]["calls"] for row in costs] == [2, 2]
+    assert [dataclasses.asdict(bill) for bill in corpus.bills] == costs
 
     before = (out / "practice.jsonl").read_bytes()
     assert main(arguments) == 0

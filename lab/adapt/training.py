@@ -18,6 +18,7 @@ from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArgu
 from lab.adapt.mixture import Mixture, Replay, domain_texts, mix, split
 from lab.corpus.corpus import Corpus
 from lab.framing import Frame
+from lab.ledger import PRACTICE_BILL, REWORDED_BILL
 from lab.model import Base
 from lab.packing import Piece, encode, pack, rows
 from lab.records import LabError, TrainingText, read_jsonl, write_jsonl
@@ -113,6 +114,10 @@ class Training:
                 names = ("tokens", "bytes")
                 entry.tokens, entry.bytes = (artifact.cost[name] for name in names)
                 entry.detail = {name: value for name, value in artifact.cost.items() if name not in (*names, "seconds")}
+        paid = {"practice": PRACTICE_BILL, "reworded": REWORDED_BILL}
+        for bill in corpus.bills:
+            if bill.phase in [paid.get(kind) for kind in self.texts]:
+                workspace.ledger.add_bill(bill)
         return artifact
 
     def _replay_digest(self) -> str | None:

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 
+from lab.ledger import Entry
 from lab.records import Document, LabError, Passage, Question
 from lab.store import digest
 
@@ -25,9 +26,9 @@ class Corpus:
     """Documents with their passages, and what was made from them.
 
     practice: questions for tuning, on a named part of the facts, never exam questions. reworded: copies of documents
-    in other words, for training. quarantined: what came in and was not taken; no part of the content, so of no digest.
-    LabError where there is no document, an id is taken twice, or a passage is not the stretch of its document that it
-    says it is.
+    in other words, for training. quarantined: what came in and was not taken. bills: what writing practice and reworded
+    copies took, where it is known. Neither of these two is part of the content, so of no digest. LabError where there
+    is no document, an id is taken twice, or a passage is not the stretch of its document that it says it is.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Corpus:
     practice: tuple[Question, ...] = ()
     reworded: tuple[Document, ...] = ()
     quarantined: tuple[Quarantined, ...] = ()
+    bills: tuple[Entry, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.documents:

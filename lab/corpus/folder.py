@@ -14,9 +14,10 @@ from lab.corpus.cleaning import MAX_TEXT_BYTES, RefusedError, decode
 from lab.corpus.corpus import Corpus, Quarantined
 from lab.corpus.duplicates import check_threshold
 from lab.corpus.formats import FORMATS
-from lab.corpus.ingest import Gathered, Source, corpus_of, gather, refuse_nothing
+from lab.corpus.ingest import Gathered, Source, bills_of, corpus_of, gather, refuse_nothing
 from lab.corpus.passages import check_sizes
 from lab.corpus.sandbox import Sandbox
+from lab.ledger import PRACTICE_BILL, REWORDED_BILL
 from lab.records import Document, LabError, TrainingText
 
 log = logging.getLogger(__name__)
@@ -147,6 +148,7 @@ class FolderCorpus:
             self.overlap_tokens,
             all_documents(self.reworded) if self.reworded else (),
             self.practice,
+            bills_of({PRACTICE_BILL: self.practice, REWORDED_BILL: self.reworded}),
         )
 
 

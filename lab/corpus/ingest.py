@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +13,8 @@ from lab.corpus.corpus import Corpus, Quarantined
 from lab.corpus.duplicates import Duplicates
 from lab.corpus.passages import count_sections, headings, split
 from lab.exam.jsonl import load_questions
-from lab.records import Document, LabError
+from lab.ledger import Entry
+from lab.records import Document, LabError, read_jsonl
 
 log = logging.getLogger(__name__)
 
@@ -115,6 +116,7 @@ def corpus_of(
     overlap_tokens: int,
     reworded: tuple[Document, ...],
     practice: str | None,
+    bills: tuple[Entry, ...] = (),
 ) -> Corpus:
     """The corpus of what was gathered; its summary goes to the log. practice: a file of questions, if any."""
     log.info("%s", gathered.summary)
@@ -127,4 +129,18 @@ def corpus_of(
         reworded=reworded,
         practice=tuple(load_questions(Path(practice))) if practice else (),
         quarantined=gathered.quarantined,
+        bills=bills,
     )
+
+
+def bills_of(written: Mapping[str, str | None]) -> tuple[Entry, ...]:
+    """What `lab.practice` says that writing took, in a costs.jsonl beside what it wrote; nothing where there is none.
+
+    written: the path, if any, of what each phase of the bill wrote.
+    """
+    found = []
+    for phase, path in written.items():
+        bill = Path(path).parent / "costs.jsonl" if path else None
+        if bill is not None and bill.is_file():
+            found += [Entry(**row) for row in read_jsonl(bill) if row.get("phase") == phase]
+    return tuple(found)

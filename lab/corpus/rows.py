@@ -12,8 +12,9 @@ from lab.corpus.cleaning import MAX_TEXT_BYTES, RefusedError, decode
 from lab.corpus.corpus import Corpus, Quarantined
 from lab.corpus.duplicates import check_threshold
 from lab.corpus.folder import all_documents
-from lab.corpus.ingest import Source, corpus_of, gather, refuse_nothing
+from lab.corpus.ingest import Source, bills_of, corpus_of, gather, refuse_nothing
 from lab.corpus.passages import check_sizes
+from lab.ledger import PRACTICE_BILL, REWORDED_BILL
 from lab.records import LabError
 
 
@@ -50,6 +51,7 @@ class JsonlCorpus:
             self.overlap_tokens,
             all_documents(self.reworded) if self.reworded else (),
             self.practice,
+            bills_of({PRACTICE_BILL: self.practice, REWORDED_BILL: self.reworded}),
         )
 
 
@@ -107,6 +109,7 @@ class HubCorpus:
             self.overlap_tokens,
             all_documents(self.reworded) if self.reworded else (),
             self.practice,
+            bills_of({PRACTICE_BILL: self.practice, REWORDED_BILL: self.reworded}),
         )
 
     def _rows(self) -> Any:

@@ -13,12 +13,13 @@ from typing import Any
 
 from lab.exam.leaks import LeakGuard
 from lab.exam.prompts import ask
-from lab.ledger import Entry
+from lab.ledger import PRACTICE_BILL, REWORDED_BILL, Entry
 from lab.model import Model
 from lab.practice.tasks import Task, copy_fault, pairs
 from lab.records import read_jsonl, write_jsonl
 from lab.store import digest
 
+BILLS = {"questions": PRACTICE_BILL, "reworded": REWORDED_BILL}
 BATCH = 16  # Passages asked for at once: what a kill loses at most.
 REPLIES, PRACTICE, REWORDED, DROPPED, COSTS = (
     "replies.jsonl", "practice.jsonl", "reworded", "dropped.jsonl", "costs.jsonl"
@@ -48,7 +49,7 @@ def write(
     missing = [task for task in wanted if key_of(task, model) not in replies]
     progress(len(wanted) - len(missing))
     with (out / REPLIES).open("a", encoding="utf-8") as file:
-        for kind in ("questions", "reworded"):
+        for kind in BILLS:
             some = [task for task in missing if task.kind == kind]
             for at in range(0, len(some), BATCH):
                 batch = some[at : at + BATCH]
@@ -137,7 +138,7 @@ def _costs(path: Path) -> list[Entry]:
         rows[row["kind"]].append(row)
     return [
         Entry(
-            f"practice {kind}",
+            BILLS[kind],
             seconds=sum(row["seconds"] for row in some),
             tokens=sum(row["prompt_tokens"] + row["answer_tokens"] for row in some),
             detail={"calls": len(some), "failed": sum(row["error"] is not None for row in some)},
