@@ -93,12 +93,12 @@ def sequence_log_probabilities(
         width = len(sequences[batch[0]]) - 1  # The last token is predicted, not read.
         ids = _padded([sequences[i][:-1] for i in batch], width, model.device)
         wanted = _padded([sequences[i][1:] for i in batch], width, model.device)
-        seen = _padded([[1] * (len(sequences[i]) - 1) for i in batch], width, model.device)
         scored = _padded(
             [[0] * (skip[i] - 1) + [1] * (len(sequences[i]) - skip[i]) for i in batch], width, model.device
         )
         positions = torch.arange(width, device=model.device).expand_as(ids)
-        losses = _losses(_forward(model, ids, seen, positions, use_cache=False).logits, wanted)
+        # Padding to the right is seen by nothing that comes before it: without a mask attention is faster.
+        losses = _losses(_forward(model, ids, None, positions, use_cache=False).logits, wanted)
         for i, value in zip(batch, (losses * scored).sum(-1).tolist(), strict=True):
             made[i] = -value
     return made
@@ -117,7 +117,7 @@ def rolling_windows(ids: list[int], window: int) -> Iterator[tuple[list[int], in
         yield ids[first : end + 1], start + 1 - first
 
 
-def _forward(model: Any, ids: torch.Tensor, seen: torch.Tensor, positions: torch.Tensor, **options: Any) -> Any:
+def _forward(model: Any, ids: torch.Tensor, seen: torch.Tensor | None, positions: torch.Tensor, **options: Any) -> Any:
     # As generation does: models that find positions by themselves, and those that always give all logits, do not take
     # these. The whole model is run, not its body and its output layer: some cap or scale the logits after that.
     options["position_ids"] = positions
