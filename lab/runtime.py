@@ -137,5 +137,5 @@ def quiet_libraries() -> None:
     transformers.utils.logging.disable_progress_bar()
     # peft asks transformers by the old name; nothing a user could mend.
     warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing", category=FutureWarning)
-    for name in ("sentence_transformers", "faiss", "huggingface_hub", "httpx", "accelerate"):
+    for name in ("sentence_transformers", "faiss", "huggingface_hub", "httpx", "accelerate", "bm25s"):
         logging.getLogger(name).setLevel(logging.ERROR)
