@@ -36,7 +36,7 @@ from lab.workspace import Workspace
 
 RETRIEVERS: dict[str, Retriever] = {"dense": Dense(), "bm25": Bm25(), "hybrid": Hybrid()}
 WHOLE = 10**6  # A size in tokens that no article reaches.
-ARTICLE = re.compile("第[零〇一二三四五六七八九十百千]+条")  # noqa: RUF001
+ARTICLE = re.compile("第[零〇一二三四五六七八九十百千]+条")
 
 
 def cmrc(data: Path, part: str) -> tuple[Corpus, list[Question]]:
