@@ -149,5 +149,6 @@ def quiet_libraries() -> None:
         "openai",
         "accelerate",
         "bitsandbytes",
+        "bm25s",
     ):
         logging.getLogger(name).setLevel(logging.ERROR)

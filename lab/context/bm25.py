@@ -45,7 +45,10 @@ class Bm25:
 
         def build(folder: Path) -> dict[str, JSON]:
             index = bm25s.BM25(k1=self.k1, b=self.b, method="lucene")
-            index.index([self._form(passage) for passage in corpus.passages], show_progress=False)
+            bags = [self._form(passage) for passage in corpus.passages]
+            if not any(bags):
+                raise LabError(f"corpus {corpus.name}: no word in it to search by; choose context=retrieved")
+            index.index(bags, show_progress=False)
             index.save(folder, show_progress=False)
             return {"passages": len(corpus.passages)}
 

@@ -31,6 +31,7 @@ class Embedder:
             self.folder = Path(folder)
         self._device = device
         self._model: SentenceTransformer | None = None
+        self._digest: str | None = None
         if not (self.folder / "modules.json").is_file():
             raise LabError(
                 f"context.retriever.embedder={self.folder}: no modules.json in it; "
@@ -39,8 +40,10 @@ class Embedder:
         check_modules(self.folder)
 
     def digest(self) -> str:
-        """SHA-256 over every file of the model folder: weights, tokenizer and configuration."""
-        return digest_folder(self.folder)
+        """SHA-256 over every file of the model folder: weights, tokenizer and configuration. Read once."""
+        if self._digest is None:
+            self._digest = digest_folder(self.folder)
+        return self._digest
 
     def encode_passages(self, texts: Sequence[str]) -> numpy.ndarray:
         """Unit vectors, float32, shape (texts, dimension). A text beyond the model's length is cut at its end."""
