@@ -193,6 +193,15 @@ def test_a_leak_is_refused_before_training_and_when_weights_are_reused(base, boo
     adaptation.adapt(base, corpus, desk(tmp_path, refuse_leaks=guard.check))
 
 
+def test_a_rate_for_the_embedded_base_is_questioned_for_a_large_one(base, corpus, tmp_path, monkeypatch, caplog):
+    caplog.set_level("WARNING", logger="lab.adapt.training")
+    ContinuedPretraining(training(learning_rate=2e-3)).adapt(base, corpus, desk(tmp_path / "small"))
+    assert not caplog.messages
+    monkeypatch.setattr("lab.adapt.training.SMALL_PARAMETERS", 1000)
+    ContinuedPretraining(training(learning_rate=2e-3)).adapt(base, corpus, desk(tmp_path / "large"))
+    assert "learning_rate=0.002 suits the embedded base" in caplog.text
+
+
 def test_a_loss_that_is_no_number_leaves_nothing(base, corpus, tmp_path):
     with pytest.raises(LabError, match="lower the learning rate"):
         ContinuedPretraining(training(learning_rate=1e30)).adapt(base, corpus, desk(tmp_path))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import logging
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -26,6 +27,10 @@ from lab.runtime import seed_everything, versions
 from lab.store import JSON, Artifact, digest
 from lab.workspace import Workspace
 
+log = logging.getLogger(__name__)
+
+# The lab's default learning rates are the embedded base's. Above this many parameters they would wreck a model.
+SMALL_PARAMETERS, LARGE_RATE = 20_000_000, 1e-3
 EVALUATION_TEXTS = 48  # Of each side; their losses are a look at the way, not a result.
 KEY_TEXTS = 64  # Replay texts that go into the artifact's key: enough to see that their source has changed.
 SEEN = "texts.jsonl"
@@ -179,6 +184,13 @@ class Training:
         workspace: Workspace,
     ) -> list[dict[str, JSON]]:
         """Train on the whole mixture once, in its order; returns the losses on the way."""
+        parameters = sum(p.numel() for p in model.parameters())
+        if parameters > SMALL_PARAMETERS and self.learning_rate > LARGE_RATE:
+            log.warning(
+                "learning_rate=%g suits the embedded base; for a model of %.0f M parameters try 1e-5 to 1e-4 where all "
+                "weights change, 1e-4 to 1e-3 for LoRA (training.learning_rate)",
+                *(self.learning_rate, parameters / 1e6),
+            )
         packed = list(rows(mixture.pieces, self.row_tokens))
         steps = math.ceil(len(packed) / self.device_rows)
 
@@ -248,7 +260,7 @@ class _FiniteTrainer(Trainer):
         if not torch.isfinite(loss):
             raise LabError(
                 f"the training loss is {loss.item()} after {self.state.global_step} steps; nothing was kept: lower the "
-                "learning rate (pipeline.adaptation.training.learning_rate)"
+                "learning rate (training.learning_rate)"
             )
         return found
 
