@@ -2,7 +2,7 @@
 
     python benchmarks/retrieval.py quality                      # CMRC dev, LawBench 1-1: dense, BM25, hybrid
     python benchmarks/retrieval.py quality --sets cmrc_trial    # the one to choose settings on
-    python benchmarks/retrieval.py speed --passages 10000       # needs the extra `benchmarks`
+    python benchmarks/retrieval.py speed --passages 10000       # needs the extras `benchmarks` and `openvino`
 
 The data lie in `../shared/data`, or where --data says; nothing is downloaded.
 """
@@ -133,7 +133,9 @@ def speed(options: argparse.Namespace) -> None:
 
     def ours() -> list[list[str]]:
         with tempfile.TemporaryDirectory() as root:
-            reader = Retrieved(Dense()).prepare(corpus, Workspace(Store(Path(root)), Ledger(), 0, "cpu"))
+            reader = Retrieved(Dense(backend=options.backend)).prepare(
+                corpus, Workspace(Store(Path(root)), Ledger(), 0, "cpu")
+            )
             return [[scored.passage.text for scored in some] for some in reader.passages(questions)]
 
     def theirs() -> list[list[str]]:
@@ -177,6 +179,7 @@ def main() -> int:
     command.add_argument("--passages", type=int, default=10_000)
     command.add_argument("--questions", type=int, default=500)
     command.add_argument("--pairs", type=int, default=3)
+    command.add_argument("--backend", choices=("torch", "openvino"), default="openvino")
     command.set_defaults(run=speed)
     options = parser.parse_args()
     if not options.data.is_dir():

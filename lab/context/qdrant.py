@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from lab.context.base import PASSAGE_FORM, best_first, check_passages, passage_form
 from lab.context.embedder import Embedder
@@ -65,7 +66,7 @@ class Qdrant:
             gone = [id for id in kept if id not in wanted]
             new = [id for id, passage in wanted.items() if kept.get(id) != _digest(passage)]
             for first in range(0, len(gone), BATCH):
-                client.delete(name, points_selector=gone[first : first + BATCH], wait=True)
+                client.delete(name, points_selector=[*gone[first : first + BATCH]], wait=True)
             if new:
                 made = encode([passage_form(wanted[id]) for id in new], embedder, workspace)
                 _create(client, name, made.vectors.shape[1])
@@ -105,7 +106,7 @@ class QdrantRanker:
         with answers(self._settings.url):
             for first in range(0, len(asked), BATCH):
                 for answer in self._client.query_batch_points(self._name, requests=asked[first : first + BATCH]):
-                    found = [(self._places[hit.payload["passage"]], hit.score) for hit in answer.points]
+                    found = [(self._places[hit.payload["passage"]], hit.score) for hit in answer.points if hit.payload]
                     ranked.append([(self._ids[place], score) for place, score in best_first(found, count)])
         return ranked
 
@@ -118,7 +119,10 @@ def connect(url: str) -> QdrantClient:
         raise LabError("context=qdrant needs the package qdrant-client; pip install '.[qdrant]'") from None
     if url == ":memory:":
         return QdrantClient(":memory:")
-    return QdrantClient(url=url, api_key=os.environ.get(KEY), check_compatibility=False)
+    key = os.environ.get(KEY)
+    if key and not url.startswith("https://") and urlsplit(url).hostname not in ("localhost", "127.0.0.1", "::1"):
+        raise LabError(f"context.retriever.url={url}: the key would travel unencrypted; give an https:// address")
+    return QdrantClient(url=url, api_key=key, check_compatibility=False)
 
 
 @contextmanager
@@ -169,11 +173,11 @@ def _create(client: QdrantClient, name: str, dimension: int) -> None:
 def _write(
     client: QdrantClient,
     name: str,
-    ids: Sequence[int | str | uuid.UUID],
+    ids: list[str],
     vectors: list[list[float]],
     passages: list[Passage],
 ) -> None:
     from qdrant_client import models
 
     payloads = [{"passage": passage.id, "digest": _digest(passage)} for passage in passages]
-    client.upsert(name, points=models.Batch(ids=list(ids), vectors=vectors, payloads=payloads), wait=True)
+    client.upsert(name, points=models.Batch(ids=[*ids], vectors=vectors, payloads=payloads), wait=True)

@@ -11,7 +11,6 @@ import numpy
 from safetensors.numpy import load_file, save_file
 
 from lab.context.embedder import Embedder
-from lab.runtime import versions
 from lab.store import JSON, Artifact
 from lab.workspace import Workspace
 
@@ -43,7 +42,7 @@ def encode(texts: Sequence[str], embedder: Embedder, workspace: Workspace) -> En
     """
     owner: dict[str, JSON] = {
         "embedder": embedder.digest(),
-        "versions": {name: versions()[name] for name in ("sentence-transformers", "transformers")},
+        "versions": embedder.libraries(),
     }
     by_name = {_name(text): text for text in texts}
     known: dict[str, tuple[numpy.ndarray, int, bool]] = {}
