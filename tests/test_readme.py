@@ -39,11 +39,12 @@ def run(command: str) -> int:
 def test_the_commands_for_own_documents_work_as_they_stand(tmp_path, book: StatuteBook, random_model, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", sys.argv)
-    for folder, texts in {"docs": book.documents()[:3], "general": book.reworded(1)[:2]}.items():
+    acts = book.documents()[:3]
+    for folder, texts in {"docs": acts, "general": book.reworded(1)[:2]}.items():
         Path(folder).mkdir()
         for document in texts:
             Path(folder, f"{document.id}.md").write_text(document.text, encoding="utf-8")
-    asked = [question for question in book.exam() if {d.id for d in book.documents()[:3]} >= set(question.documents)][:4]
+    asked = [question for question in book.exam() if {act.id for act in acts} >= set(question.documents)][:4]
     write_jsonl(Path("exam.jsonl"), asked)
     write_jsonl(Path("theirs.jsonl"), [{"id": question.id, "answer": question.answers[0]} for question in asked])
     shutil.copytree(random_model, "MODEL")
