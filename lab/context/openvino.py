@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
 
@@ -30,7 +31,7 @@ def take_over(model: SentenceTransformer, threads: int) -> None:
     import torch
     from transformers.modeling_outputs import BaseModelOutput
 
-    inner = model[0].model
+    inner: Any = model[0].model
     features = model.preprocess(["a text", "another one, which is longer, so that the first is padded"])
     names = [name for name in features if isinstance(features[name], torch.Tensor)]
     example = {name: features[name] for name in names}
@@ -47,7 +48,8 @@ def take_over(model: SentenceTransformer, threads: int) -> None:
         wanted = inner(**example, return_dict=True).last_hidden_state
     # Not `convert_model`, which reports to its makers that it was used.
     frontend = FrontEndManager().load_by_framework("pytorch")
-    with torch.no_grad():
+    with torch.no_grad(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Of tracing: what it may lose is compared below.
         decoder = TorchScriptPythonDecoder(Traced(), example_input=tuple(example.values()))
         graph = frontend.convert(frontend.load(decoder))
     settings = {"INFERENCE_PRECISION_HINT": "f32", "NUM_STREAMS": threads, "INFERENCE_NUM_THREADS": threads}
@@ -59,9 +61,7 @@ def take_over(model: SentenceTransformer, threads: int) -> None:
         return BaseModelOutput(last_hidden_state=torch.from_numpy(numpy.array(made[0])))
 
     if (forward(**example).last_hidden_state - wanted).abs().max() > TOLERANCE:
-        raise LabError(
-            "context.retriever.backend=openvino: the encoder gives other vectors there; choose backend=torch"
-        )
+        raise LabError("context.retriever.backend=openvino: this encoder gives other vectors there; choose torch")
     inner.forward = forward
 
 
