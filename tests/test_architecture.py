@@ -82,7 +82,9 @@ def test_every_choice_builds(group, choice):
         instantiate(config[group])
 
 
-@pytest.mark.parametrize("axis", ["adapt@pipeline.adaptation", "context@pipeline.context"])
+@pytest.mark.parametrize(
+    "axis", ["adapt@pipeline.adaptation", "context@pipeline.context", "retriever@pipeline.context.retriever"]
+)
 def test_every_point_of_the_axes_builds_by_override(axis):
     with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
         for choice in choices(axis.split("@")[0]):

@@ -504,3 +504,13 @@ def test_the_notebook_runs_on_made_up_runs(tmp_path: Path, monkeypatch: pytest.M
         if cell["cell_type"] == "code":
             exec("".join(cell["source"]), scope)
     assert len(scope["wrong"]) == 5
+
+
+def test_a_prompt_with_the_best_passage_last_is_ranked_by_scores(tmp_path: Path) -> None:
+    def first(question: Question) -> Sequence[tuple[str, float]]:
+        return [(question.passages[0] if question.passages else "y", 0.9), ("x", 0.5)]
+
+    one = small_run(tmp_path / "first", "rag", [], rank=first)
+    two = small_run(tmp_path / "last", "rag", [], rank=lambda question: first(question)[::-1])
+    assert load(one).retrieval["recall@1"].tolist() == [1.0, 1.0, 1.0]
+    assert load(two).retrieval.equals(load(one).retrieval)

@@ -99,7 +99,9 @@ class Run:
     @cached_property
     def retrieval(self) -> pd.DataFrame:
         """Retrieval scores of the exam questions that have gold passages, in order; columns of `retrieval_scores`."""
-        return retrieval_scores(self.exam, self.arrays["passages"][self.arrays["suite"] == "exam"].tolist())
+        # A prompt may show the best passage last: the scores, not the places in it, say how they were ranked.
+        shown = self.arrays["passages"][self.arrays["suite"] == "exam"].tolist()
+        return retrieval_scores(self.exam, [sorted(passages, key=lambda found: -found[1]) for passages in shown])
 
     @cached_property
     def exam(self) -> list[Question]:
