@@ -393,6 +393,18 @@ def test_one_pipeline_with_several_settings_is_told_apart(tmp_path: Path) -> Non
     small_run(tmp_path / "gold", "gold", [], settings={"context": {}})
     runs, notes = gather([tmp_path])
     assert {run.pipeline for run in runs} == {"rag context.k=1", "rag context.k=3", "gold"}
+
+
+def test_one_pipeline_in_two_contexts_is_told_apart_by_them_and_by_what_differs_within(tmp_path: Path) -> None:
+    for name, context, k in (("a", "retrieved", 3), ("b", "bm25", 3), ("c", "bm25", 5)):
+        retriever = {"index": "Flat"} if context == "retrieved" else {"k1": 1.5}
+        settings = {"context": {"k": k, "retriever": retriever}}
+        small_run(tmp_path / name, "rag", ["q1"], context=context, settings=settings)
+    runs, notes = gather([tmp_path])
+    assert not notes
+    assert {run.pipeline for run in runs} == {
+        "rag context=retrieved", "rag context=bm25 context.k=3", "rag context=bm25 context.k=5"
+    }  # fmt: skip
     assert notes == []
 
 

@@ -11,6 +11,8 @@ from typing import Any
 from lab.records import LabError
 from lab.report.load import EXTERNAL, MANIFEST, Run, load, read_manifest
 
+AXES = ("adaptation", "context")
+
 
 def find_runs(paths: Iterable[str | Path]) -> list[Path]:
     """Run folders (folders with a `manifest.json`) among the paths and at any depth below them, each once, sorted.
@@ -45,7 +47,7 @@ def gather(paths: Iterable[str | Path]) -> tuple[list[Run], list[str]]:
         raise LabError(f"no finished run: {' '.join(notes)} Run it again.")
     newest: dict[tuple[str, str, int], Run] = {}
     for run in (load(folder) for folder in sorted(finished, key=_age)):
-        key = (run.pipeline, json.dumps(run.manifest["settings"], sort_keys=True), run.seed)
+        key = (run.pipeline, json.dumps([run.manifest[name] for name in (*AXES, "settings")], sort_keys=True), run.seed)
         older = newest.pop(key, None)
         if older is not None:
             notes.append(f"{older.folder} is left out: {run.folder} is newer, with the same pipeline and seed.")
@@ -54,13 +56,24 @@ def gather(paths: Iterable[str | Path]) -> tuple[list[Run], list[str]]:
 
 
 def _told_apart(runs: list[Run]) -> list[Run]:
-    """The runs, with the settings that differ added to the names of pipelines that occur with several settings."""
+    """The runs; to names of pipelines that occur in several forms is added what differs: an axis, or its settings."""
     named = []
     for run in runs:
-        same = [flat(other.manifest["settings"]) for other in runs if other.pipeline == run.pipeline]
-        own = flat(run.manifest["settings"])
-        differing = [name for name in own if any(other.get(name) != own[name] for other in same)]
-        label = " ".join([run.pipeline, *(f"{name}={own[name]}" for name in differing)])
+        same = [other for other in runs if other.pipeline == run.pipeline]
+        axes = [axis for axis in AXES if any(other.manifest[axis] != run.manifest[axis] for other in same)]
+        # Of another context nearly all settings have other names: its own name says it.
+        alike = [
+            flat(other.manifest["settings"])
+            for other in same
+            if all(other.manifest[axis] == run.manifest[axis] for axis in axes)
+        ]
+        own = {axis: run.manifest[axis] for axis in axes}
+        own |= {
+            name: value
+            for name, value in flat(run.manifest["settings"]).items()
+            if any(other.get(name) != value for other in alike)
+        }
+        label = " ".join([run.pipeline, *(f"{name}={value}" for name, value in own.items())])
         named.append(dataclasses.replace(run, manifest={**run.manifest, "pipeline": label}))
     return named
 
