@@ -26,10 +26,11 @@ from omegaconf import OmegaConf
 from torch.nn import functional
 from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
 
+from lab.base import EMBEDDED, BaseModel
 from lab.context.closed import ClosedBook
 from lab.curriculum import School, train_tokenizer
 from lab.judge.grading import grade
-from lab.model import EMBEDDED, BaseModel, LanguageModel
+from lab.model import LanguageModel
 from lab.muon import Muon
 from lab.packing import Batch, Piece, batches
 from lab.records import Grade, LabError

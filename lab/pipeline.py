@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from lab.adapt import Adaptation
+from lab.base import Base
 from lab.context import Context
 from lab.corpus.corpus import Corpus
-from lab.model import Base
 from lab.student import Student
 from lab.workspace import Workspace
 

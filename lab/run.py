@@ -12,13 +12,13 @@ from typing import Any, Protocol
 
 import torch
 
+from lab.base import Base
 from lab.corpus.corpus import Corpus
 from lab.exam.evidence import match_evidence
 from lab.exam.leaks import LeakGuard
 from lab.exam.suite import GeneralSuite
 from lab.judge.grading import grade
 from lab.ledger import Ledger
-from lab.model import Base
 from lab.pipeline import Pipeline
 from lab.progress import Progress
 from lab.records import Answer, LabError, Question, read_jsonl, write_jsonl

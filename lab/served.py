@@ -14,8 +14,9 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from lab.base import BaseModel
 from lab.framing import PLAIN
-from lab.model import BaseModel, Generation
+from lab.model import Generation
 from lab.records import LabError
 from lab.store import JSON, digest
 

@@ -13,11 +13,11 @@ from safetensors.torch import load_file
 from lab.adapt.cpt import ContinuedPretraining
 from lab.adapt.lora import LowRankAdaptation
 from lab.adapt.training import Training
+from lab.base import BaseModel
 from lab.context.retrieved import Retrieved
 from lab.corpus.corpus import Corpus
 from lab.exam.leaks import LeakGuard
 from lab.ledger import PRACTICE_BILL, REWORDED_BILL, Entry, Ledger
-from lab.model import BaseModel
 from lab.packing import encode, pack
 from lab.pipeline import Pipeline
 from lab.progress import Progress

@@ -14,11 +14,11 @@ from lab.adapt.cpt import ContinuedPretraining
 from lab.adapt.lora import LowRankAdaptation
 from lab.adapt.none import NoAdaptation
 from lab.adapt.training import Training
+from lab.base import BaseModel
 from lab.context.closed import ClosedBook
 from lab.context.gold import Gold
 from lab.context.random_passages import RandomPassages
 from lab.context.retrieved import Retrieved
-from lab.model import BaseModel
 from lab.pipeline import Pipeline
 from lab.records import TrainingText
 from lab.report import load

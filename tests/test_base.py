@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from lab.base import EMBEDDED, BaseModel
 from lab.context.gold import Gold
 from lab.foundry import floors
 from lab.judge.grading import grade
 from lab.ledger import Ledger
-from lab.model import EMBEDDED, BaseModel
 from lab.store import Store
 from lab.student import Student
 from lab.workspace import Workspace

@@ -12,9 +12,10 @@ from chat_models import KINDS
 
 from lab.adapt.mixture import Mixture, domain_texts
 from lab.adapt.training import Training
+from lab.base import EMBEDDED, BaseModel
 from lab.exam.prompts import prompt
 from lab.framing import PLAIN, Frame, frame_of
-from lab.model import EMBEDDED, BaseModel, LanguageModel
+from lab.model import LanguageModel
 from lab.packing import encode, pack
 from lab.records import LabError, TrainingText
 

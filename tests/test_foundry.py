@@ -8,10 +8,10 @@ from itertools import islice
 import pytest
 import torch
 
+from lab.base import BaseModel
 from lab.curriculum import School, train_tokenizer
 from lab.exam.prompts import ask, prefix
 from lab.foundry import SIZES, answer_scores, main, new_model
-from lab.model import BaseModel
 from lab.muon import Muon, orthogonalised
 from lab.packing import batches, encode, pack
 from lab.worlds.general import GeneralWorld

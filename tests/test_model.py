@@ -13,7 +13,8 @@ from tokenizers import Regex, Tokenizer, normalizers, pre_tokenizers
 from tokenizers.models import WordLevel
 from transformers import PreTrainedTokenizerFast
 
-from lab.model import BaseModel, LanguageModel
+from lab.base import BaseModel
+from lab.model import LanguageModel
 from lab.records import LabError
 
 PROMPTS = ["Question: one\nAnswer:", "Question: a much longer one, of Belcott and 45 crowns\nAnswer:", "Say"]

@@ -9,13 +9,14 @@ from dataclasses import dataclass, replace
 import pytest
 
 from lab.adapt.none import NoAdaptation
+from lab.base import BaseModel
 from lab.context.closed import ClosedBook
 from lab.context.gold import Gold
 from lab.context.random_passages import RandomPassages
 from lab.context.retrieved import Retrieved
 from lab.exam.prompts import prompt
 from lab.judge.grading import grade
-from lab.model import BaseModel, Generation, LanguageModel
+from lab.model import Generation, LanguageModel
 from lab.pipeline import Pipeline
 from lab.records import Question
 from lab.student import Student

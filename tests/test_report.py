@@ -393,6 +393,7 @@ def test_one_pipeline_with_several_settings_is_told_apart(tmp_path: Path) -> Non
     small_run(tmp_path / "gold", "gold", [], settings={"context": {}})
     runs, notes = gather([tmp_path])
     assert {run.pipeline for run in runs} == {"rag context.k=1", "rag context.k=3", "gold"}
+    assert notes == []
 
 
 def test_one_pipeline_in_two_contexts_is_told_apart_by_them_and_by_what_differs_within(tmp_path: Path) -> None:
@@ -405,7 +406,6 @@ def test_one_pipeline_in_two_contexts_is_told_apart_by_them_and_by_what_differs_
     assert {run.pipeline for run in runs} == {
         "rag context=retrieved", "rag context=bm25 context.k=3", "rag context=bm25 context.k=5"
     }  # fmt: skip
-    assert notes == []
 
 
 def test_runs_are_found_below_a_multirun(tmp_path: Path) -> None:

@@ -21,10 +21,11 @@ from lab.__main__ import command_line
 from lab.adapt.cpt import ContinuedPretraining
 from lab.adapt.lora import LowRankAdaptation
 from lab.adapt.training import Training
+from lab.base import BaseModel
 from lab.context.closed import ClosedBook
 from lab.context.gold import Gold
 from lab.exam.prompts import prompt
-from lab.model import BaseModel, Model
+from lab.model import Model
 from lab.pipeline import Pipeline
 from lab.records import LabError
 from lab.report import load

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from lab.base import Base
 from lab.corpus.corpus import Corpus
-from lab.model import Base, Model
+from lab.model import Model
 from lab.workspace import Workspace
 
 

@@ -7,8 +7,9 @@ import logging
 from dataclasses import dataclass
 
 from lab.adapt.training import Training
+from lab.base import Base
 from lab.corpus.corpus import Corpus
-from lab.model import Base, LanguageModel
+from lab.model import LanguageModel
 from lab.records import LabError
 from lab.workspace import Workspace
 

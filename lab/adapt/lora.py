@@ -10,8 +10,9 @@ import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 
 from lab.adapt.training import Training
+from lab.base import Base
 from lab.corpus.corpus import Corpus
-from lab.model import Base, LanguageModel
+from lab.model import LanguageModel
 from lab.records import LabError
 from lab.store import JSON, digest
 from lab.workspace import Workspace

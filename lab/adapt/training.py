@@ -17,10 +17,10 @@ import torch
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 
 from lab.adapt.mixture import Mixture, Replay, domain_texts, mix, split
+from lab.base import Base
 from lab.corpus.corpus import Corpus
 from lab.framing import Frame
 from lab.ledger import PRACTICE_BILL, REWORDED_BILL
-from lab.model import Base
 from lab.packing import Piece, encode, pack, rows
 from lab.records import LabError, TrainingText, read_jsonl, write_jsonl
 from lab.runtime import seed_everything, versions

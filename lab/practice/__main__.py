@@ -18,10 +18,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from lab.base import Base, BaseModel
 from lab.corpus.folder import FolderCorpus
 from lab.exam.jsonl import load_questions
 from lab.exam.leaks import LeakGuard
-from lab.model import Base, BaseModel
 from lab.practice.tasks import tasks
 from lab.practice.writing import DROPPED, publish, write
 from lab.progress import Progress

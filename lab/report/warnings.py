@@ -76,8 +76,7 @@ def _warnings(routes: Sequence[Route], reference: str) -> Iterator[str]:
 def _little_to_forget(routes: Sequence[Route]) -> Iterator[str]:
     """Where the base fails at the general suite, a route that fails too has not shown that it forgot nothing."""
     base = base_of(routes)
-    asked = base.choose("general") if base is not None else ()
-    if base is None or not len(asked):
+    if base is None or not len(asked := base.choose("general")):
         return
     known = float(base.matrix(SCORE, asked).mean())
     if known < GENERAL_AT_LEAST:

@@ -1,0 +1,170 @@
+"""Base models: where one lies, what it depends on, and how it is loaded without running code or pickles by surprise."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, BitsAndBytesConfig
+
+from lab.framing import frame_of
+from lab.model import LanguageModel, Model
+from lab.records import LabError
+from lab.runtime import choose_dtype
+from lab.store import JSON, digest, digest_file
+
+log = logging.getLogger(__name__)
+
+EMBEDDED = Path(__file__).parent / "assets" / "tiny"
+DTYPES = ("auto", "float32", "bfloat16", "float16")
+ATTENTION = ("auto", "sdpa", "eager", "flash_attention_2")
+QUANTIZE = (None, "8bit", "4bit")
+PICKLED = ("*.bin", "*.pt", "*.pth", "*.ckpt")
+
+
+class Base(Protocol):
+    """Where a base model is: a folder, a hub name, or a server."""
+
+    @property
+    def digest(self) -> str: ...
+
+    def load(self, device: str) -> Model: ...
+
+    def weights(self) -> BaseModel:
+        """The base as weights that can be trained. LabError where they are out of reach."""
+        ...
+
+
+@dataclass(frozen=True)
+class BaseModel:
+    """Where a base model's weights are; nothing is loaded before `load`.
+
+    path: a folder or a hub name, None is the embedded model. dtype: `auto`, `float32`, `bfloat16` or `float16`. chat:
+    whether prompts go through the tokenizer's chat template; `auto` is where it has one. attention: `auto` (the
+    model's own choice), `sdpa`, `eager` or `flash_attention_2`. quantize: None, `8bit` or `4bit`, through bitsandbytes.
+    trust_remote_code: whether code that lies beside the weights may run.
+    """
+
+    path: str | None = None
+    dtype: str = "auto"
+    chat: bool | str = "auto"
+    attention: str = "auto"
+    quantize: str | None = None
+    trust_remote_code: bool = False
+
+    def __post_init__(self) -> None:
+        for name, value, allowed in (
+            ("dtype", self.dtype, DTYPES),
+            ("chat", self.chat, ("auto", True, False)),
+            ("attention", self.attention, ATTENTION),
+            ("quantize", self.quantize, QUANTIZE),
+            ("trust_remote_code", self.trust_remote_code, (True, False)),
+        ):
+            if [type(value), value] not in [[type(known), known] for known in allowed]:  # 1 is no true
+                words = ", ".join(json.dumps(known).strip('"') for known in allowed)
+                raise LabError(f"model.{name}={value}: choose {words}")
+
+    @property
+    def location(self) -> str:
+        return str(self.path or EMBEDDED)
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 over the folder's weights, configuration, tokenizer and code, and over all that changes answers
+        beside them; a hub name stands for itself.
+        """
+        changed: dict[str, JSON] = {
+            name: value
+            for name, value, usual in (
+                ("chat", self.chat, "auto"),
+                ("attention", self.attention, "auto"),
+                ("quantize", self.quantize, None),
+            )
+            if value != usual
+        }
+        folder = Path(self.location)
+        if not folder.is_dir():
+            return digest({"hub": self.location, **changed})
+        suffixes = [".safetensors", ".json", ".jinja", ".txt", ".model", *([".py"] if self.trust_remote_code else [])]
+        files: JSON = {file.name: digest_file(file) for file in sorted(folder.iterdir()) if file.suffix in suffixes}
+        return digest([files, changed] if changed else files)
+
+    def weights(self) -> BaseModel:
+        """Itself."""
+        return self
+
+    def load(self, device: str) -> LanguageModel:
+        """Load the model. LabError where the folder is missing, holds no causal model in safetensors with its
+        tokenizer, asks for code of its own that is not trusted, or a package that it needs is missing.
+        """
+        location = self.location
+        folder = Path(location)
+        if self.path and ("/" not in location or location.startswith((".", "/"))) and not folder.is_dir():
+            raise LabError(f"model.path={location}: no such folder; give a folder with config.json or a hub name")
+        if folder.is_dir():
+            self._check(folder)
+        if self.trust_remote_code:
+            log.warning("model.path=%s: code that lies beside the weights may run (trust_remote_code=true)", location)
+        trust = {"trust_remote_code": self.trust_remote_code}  # Never left out: unset, transformers asks at a terminal.
+        try:
+            AutoConfig.from_pretrained(location, **trust)
+            tokenizer = AutoTokenizer.from_pretrained(location, **trust)
+            model: torch.nn.Module = AutoModelForCausalLM.from_pretrained(
+                location,
+                dtype=choose_dtype(self.dtype, device),
+                use_safetensors=True,
+                attn_implementation=None if self.attention == "auto" else self.attention,
+                **self._quantized(device),
+                **trust,
+            )
+        except (OSError, ValueError, ImportError, KeyError) as error:
+            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+            raise LabError(f"model.path={location}: cannot be loaded as a causal language model: {reason}") from error
+        if not tokenizer("text")["input_ids"]:  # transformers makes an empty one where the folder has none
+            raise LabError(f"model.path={location}: no tokenizer there; save it beside the weights")
+        if tokenizer.eos_token_id is None:
+            raise LabError(f"model.path={location}: its tokenizer has no end-of-text token; set eos_token in it")
+        if not self.quantize:  # Quantised weights are put in place while they are read.
+            model.to(device)
+        return LanguageModel(model, tokenizer, self.digest, frame=frame_of(tokenizer, self.chat))
+
+    def _check(self, folder: Path) -> None:
+        """What can be told of a folder before anything in it is run or read as weights."""
+        if not any(folder.glob("*.safetensors")) and any(file for kind in PICKLED for file in folder.glob(kind)):
+            raise LabError(
+                f"model.path={folder}: its weights are pickled, and reading them can run any code; save them as "
+                "safetensors (model.save_pretrained) where you trust them"
+            )
+        for name in ("config.json", "tokenizer_config.json"):
+            file = folder / name
+            if file.is_file() and not self.trust_remote_code and "auto_map" in _read(file):
+                raise LabError(
+                    f"model.path={folder}: {name} asks for code of its own (auto_map), which is not run; read that "
+                    "code and set model.trust_remote_code=true if you trust it, or take auto_map out"
+                )
+
+    def _quantized(self, device: str) -> dict[str, Any]:
+        if not self.quantize:
+            return {}
+        if importlib.util.find_spec("bitsandbytes") is None:
+            raise LabError(
+                f"model.quantize={self.quantize}: needs bitsandbytes; pip install 'open-book-exam-lab[quantize]'"
+            )
+        four = {"bnb_4bit_quant_type": "nf4", "bnb_4bit_compute_dtype": choose_dtype(self.dtype, device)}
+        bits = {"load_in_4bit": True, **four} if self.quantize == "4bit" else {"load_in_8bit": True}
+        return {"quantization_config": BitsAndBytesConfig(**bits), "device_map": {"": device}}
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        value = json.loads(file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise LabError(f"{file}: not JSON ({error}); copy the model again") from None
+    if not isinstance(value, dict):
+        raise LabError(f"{file}: a JSON object is needed; copy the model again")
+    return value
