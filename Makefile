@@ -17,8 +17,8 @@ exam: $(READY) ## the embedded exam: RAG, LoRA, continued pretraining and their 
 smoke: $(READY) ## the same at its smallest, in under a minute; its figures say nothing
 	$(BIN)/python -m lab experiment=smoke
 
-test: $(READY) ## run the tests
-	$(BIN)/python -m pytest
+test: $(READY) ## run the tests, two at a time
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
 check: $(READY) ## lint, format and types
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy lab

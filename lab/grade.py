@@ -237,7 +237,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, help="where the run folders go (default: runs/graded-DATE)")
     parser.add_argument("--reference", help="route that differences are taken against (default: rag, or the first)")
     chosen = parser.parse_args(arguments)
-    out = chosen.out or Path("runs") / f"graded-{datetime.now():%Y-%m-%d_%H-%M-%S}"
+    out = chosen.out or Path("runs") / f"graded-{datetime.now():%Y-%m-%d_%H-%M-%S-%f}"
     try:
         grade_files(chosen.exam, chosen.answers, out, chosen.reference)
     except LabError as error:
