@@ -7,7 +7,6 @@ python -m lab.search DOCUMENTS "第120条" --retriever bm25 -k 10
 from __future__ import annotations
 
 import argparse
-import logging
 import sys
 from pathlib import Path
 
@@ -36,7 +35,6 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--artifacts", default="artifacts", help="where indexes are kept (artifacts)")
     parser.add_argument("--whole", action="store_true", help="show whole passages, not their beginnings")
     options = parser.parse_args(arguments)
-    logging.basicConfig(format="%(message)s", level=logging.WARNING)
     try:
         for question, found in zip(options.question, search(options), strict=True):
             print(show(question, found, options.whole))
