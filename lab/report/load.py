@@ -101,6 +101,8 @@ class Run:
         """Retrieval scores of the exam questions that have gold passages, in order; columns of `retrieval_scores`."""
         # A prompt may show the best passage last: the scores, not the places in it, say how they were ranked.
         shown = self.arrays["passages"][self.arrays["suite"] == "exam"].tolist()
+        if self.manifest["context"] == EXTERNAL:  # Of another system the order counts; scores may be missing.
+            return retrieval_scores(self.exam, shown)
         return retrieval_scores(self.exam, [sorted(passages, key=lambda found: -found[1]) for passages in shown])
 
     @cached_property
