@@ -69,6 +69,7 @@ def choices(group: str) -> list[str]:
 NEEDED = {
     "corpus": dict.fromkeys(("folder", "jsonl", "hub", "squad"), "corpus.path=x"),
     "exam": dict.fromkeys(("jsonl", "squad", "csv_choice"), "exam.path=x"),
+    "general": {"tasks": "general.tasks=[x]"},
     "model": {"openai": "model.url=http://127.0.0.1:1/v1 model.name=x"},
     "replay": {"folder": "replay.path=x"},
 }
