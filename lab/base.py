@@ -44,13 +44,15 @@ class Base(Protocol):
 class BaseModel:
     """Where a base model's weights are; nothing is loaded before `load`.
 
-    path: a folder or a hub name, None is the embedded model. dtype: `auto`, `float32`, `bfloat16` or `float16`. chat:
+    path: a folder or a hub name, None is the embedded model. stage: a checkpoint on the way to it, below `stages` in its
+    folder, None is its end. dtype: `auto`, `float32`, `bfloat16` or `float16`. chat:
     whether prompts go through the tokenizer's chat template; `auto` is where it has one. attention: `auto` (the
     model's own choice), `sdpa`, `eager` or `flash_attention_2`. quantize: None, `8bit` or `4bit`, through bitsandbytes.
     trust_remote_code: whether code that lies beside the weights may run.
     """
 
     path: str | None = None
+    stage: str | None = None
     dtype: str = "auto"
     chat: bool | str = "auto"
     attention: str = "auto"
@@ -71,7 +73,13 @@ class BaseModel:
 
     @property
     def location(self) -> str:
-        return str(self.path or EMBEDDED)
+        folder = Path(self.path or EMBEDDED)
+        if self.stage is None:
+            return str(self.path or EMBEDDED)
+        if not (folder / "stages" / self.stage).is_dir():
+            known = sorted(one.name for one in folder.glob("stages/*") if one.is_dir())
+            raise LabError(f"model.stage={self.stage}: {folder} keeps {', '.join(known) or 'no stages'}")
+        return str(folder / "stages" / self.stage)
 
     @property
     def digest(self) -> str:

@@ -70,6 +70,8 @@ DECAY_SHARE = 0.4  # The last part of the tokens, over which the learning rates 
 WARM_UP_STEPS = 50
 PROBE_EVERY = 100
 KEEP_EVERY = 2000
+# What is kept of the way beside the end, by share of the tokens: `model.stage=` takes one instead of the end.
+STAGES = {"third": 1 / 3, "before_decay": 1 - DECAY_SHARE}
 
 
 def answer_scores(model: Qwen3ForCausalLM, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
@@ -216,11 +218,21 @@ def train(
             spent = state.tokens - state.level_from > LEVEL_SHARE * size.tokens
             if (right > PASSED or spent) and state.level < len(LEVELS) - 1:
                 state.level, state.level_from = state.level + 1, state.tokens
+        for stage, share in STAGES.items():
+            if state.tokens - batch.tokens < share * size.tokens <= state.tokens:
+                save(model, tokenizer, checkpoint / "stages" / stage, state)
         if state.steps % KEEP_EVERY == 0:
-            model.save_pretrained(checkpoint)
-            tokenizer.save_pretrained(checkpoint)
-            (checkpoint / "state.json").write_text(json.dumps(asdict(state)))
+            save(model, tokenizer, checkpoint, state)
     return model, tokenizer, state
+
+
+def save(model: Qwen3ForCausalLM, tokenizer: PreTrainedTokenizerFast, folder: Path, state: State) -> None:
+    """A model folder with the state that it was saved in. float16: half the bytes, and loaded as float32 all the same."""
+    copy = Qwen3ForCausalLM(model.config)  # The one in memory goes on in float32, compiled.
+    copy.load_state_dict(model.state_dict())
+    copy.half().save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    (folder / "state.json").write_text(json.dumps(asdict(state)) + "\n")
 
 
 def floors(model: LanguageModel, subjects: int) -> dict[str, float]:
@@ -298,11 +310,15 @@ def build(name: str, seed: int, out: Path, device: str, tokens: int | None, star
     size = replace(SIZES[name], tokens=tokens) if tokens else SIZES[name]
     made_by = environment()
     begun_at = json.loads((start / "state.json").read_text()) if start else None
-    model, tokenizer, state = train(size, seed, device, Path("artifacts") / "foundry" / name, start)
+    checkpoint = Path("artifacts") / "foundry" / name
+    if not start:
+        shutil.rmtree(checkpoint, ignore_errors=True)
+    model, tokenizer, state = train(size, seed, device, checkpoint, start)
     building = out.with_name(f".{out.name}.building")
-    # One dtype on disk whatever it was trained in: float32 is what two CPU cores are fastest in.
-    model.float().save_pretrained(building)
-    tokenizer.save_pretrained(building)
+    shutil.rmtree(building, ignore_errors=True)
+    save(model, tokenizer, building, state)
+    if (checkpoint / "stages").is_dir():  # All of them, where the training began with no stage behind it.
+        shutil.copytree(checkpoint / "stages", building / "stages")
     card = {
         "model": name,
         "command": f"python -m lab.foundry model={name} seed={seed} tokens={size.tokens}",

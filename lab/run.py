@@ -28,7 +28,7 @@ from lab.store import JSON, Store, digest
 from lab.student import Student
 from lab.workspace import Workspace
 
-ANSWER_FORM = 1  # To be raised when answers are made in another way: kept ones are then made again.
+ANSWER_FORM = 2  # To be raised when answers are made in another way: kept ones are then made again.
 
 
 class Loads(Protocol):
@@ -181,7 +181,7 @@ def _sit(student: Student, questions: list[Question], workspace: Workspace, phas
         key: dict[str, JSON] = {
             "model": student.model.digest,
             "prompts": digest(list(sheet.prompts)),
-            "questions": digest([[question.id, question.answers[0]] for question in questions]),
+            "questions": digest([[question.id, question.answers, question.choices] for question in questions]),
             "passages": digest([[(found.passage.id, found.score) for found in some] for some in sheet.passages]),
             "form": ANSWER_FORM,
             "max_new_tokens": student.max_new_tokens,

@@ -11,7 +11,7 @@ import torch
 from lab.base import BaseModel
 from lab.curriculum import School, train_tokenizer
 from lab.exam.prompts import ask, prefix
-from lab.foundry import SIZES, answer_scores, main, new_model
+from lab.foundry import SIZES, STAGES, answer_scores, main, new_model
 from lab.muon import Muon, orthogonalised
 from lab.packing import batches, encode, pack
 from lab.worlds.general import GeneralWorld
@@ -120,7 +120,13 @@ def test_a_built_folder_loads_like_any_other_model(tmp_path, monkeypatch, capsys
     assert card["tokens"] >= 6000
     assert card["parameters"] == sum(p.numel() for p in BaseModel("base").load("cpu").model.parameters())
     assert "general closed book | 0.500" in (tmp_path / "base" / "README.md").read_text()
-    assert {path.name for path in tmp_path.iterdir()} == {"base"}
+    stages = {name: BaseModel("base", stage=name).load("cpu") for name in STAGES}
+    tokens = {
+        name: json.loads((tmp_path / "base/stages" / name / "state.json").read_text())["tokens"] for name in STAGES
+    }
+    assert tokens["third"] < tokens["before_decay"] < card["tokens"]
+    assert len({model.digest for model in [*stages.values(), BaseModel("base").load("cpu")]}) == 3
+    assert {path.name for path in tmp_path.iterdir()} == {"base", "artifacts"}
 
 
 @pytest.mark.parametrize("option", ["model=huge", "layers=3", "device=tpu"])

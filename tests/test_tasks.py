@@ -41,6 +41,12 @@ def test_tasks_become_questions(tmp_path: Path, monkeypatch):
         Question("towns/1", "Which is a town?", ("B",), part="towns", choices=("Lim", "Oro")),
         Question("rivers/1", "Which river is it?", ("the Lim",), part="rivers"),
     )
+    write_jsonl(
+        tmp_path / "lost.jsonl", [{"ask": "Which?", "options": ["Lim", "Oro"], "right": right} for right in (0, 2)]
+    )
+    (tmp_path / "lost.yaml").write_text(CHOICE.format(data=tmp_path / "lost.jsonl").replace("towns", "lost"))
+    with pytest.raises(LabError, match="lost, question 2: 2 is none of its choices"):
+        TaskSuite(["lost"], str(tmp_path)).load()
     with pytest.raises(LabError, match="lm-eval knows no nothing"):
         TaskSuite(["nothing"], str(tmp_path)).load()
 

@@ -34,7 +34,7 @@ SMALL_PARAMETERS, LARGE_RATE = 20_000_000, 1e-3
 EVALUATION_TEXTS = 48  # Of each side; their losses are a look at the way, not a result.
 KEY_TEXTS = 64  # Replay texts that go into the artifact's key: enough to see that their source has changed.
 SEEN = "texts.jsonl"
-TRAINING_FORM = 1  # To be raised when training is done in another way: kept weights are then trained again.
+TRAINING_FORM = 2  # To be raised when training is done in another way: kept weights are then trained again.
 
 
 @dataclass(frozen=True)

@@ -45,8 +45,9 @@ class TaskSuite:
             )
         try:
             found = manager.load(list(self.tasks))["tasks"]
-        except (OSError, ValueError) as error:
-            raise LabError(f"general.tasks: data cannot be read: {str(error).strip().splitlines()[0]}") from error
+        except (OSError, ValueError, IndexError, KeyError) as error:  # The last two: of its look at a first question.
+            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+            raise LabError(f"general.tasks: data cannot be read: {reason}") from error
         return GeneralSuite(tuple(one for name, task in found.items() for one in _questions(name, task)), ())
 
 
@@ -58,10 +59,16 @@ def _questions(name: str, task: Any) -> list[Question]:
         # The lab's prompt has its own place for the answer.
         text = str(task.doc_to_text(doc)).strip().removesuffix("Answer:").strip()
         target = task.doc_to_target(doc)
-        choices = tuple(str(choice).strip() for choice in task.doc_to_choice(doc)) if task.OUTPUT_TYPE == CHOICE else ()
+        offered = task.doc_to_choice(doc) if task.OUTPUT_TYPE == CHOICE else ()
+        choices = tuple(str(choice).strip() for choice in offered)
         if choices:
-            place = target if isinstance(target, int) else choices.index(str(target).strip())
-            answers: tuple[str, ...] = (LETTERS[place],)
+            known = dict(enumerate(LETTERS[: len(choices)])) | dict(zip(choices, LETTERS, strict=False))
+            right = known.get(target if isinstance(target, int) else str(target).strip())
+            if right is None:
+                raise LabError(
+                    f"general.tasks: {name}, question {number}: {target!r} is none of its choices; mend its data"
+                )
+            answers: tuple[str, ...] = (right,)
         else:
             answers = tuple(map(str, target)) if isinstance(target, list) else (str(target).strip(),)
         made.append(Question(f"{name}/{number}", text, answers, part=name, choices=choices))
