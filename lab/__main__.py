@@ -68,6 +68,8 @@ def _run(config: DictConfig) -> None:
                 artifacts=Path(config.artifacts),
                 folder=Path(settings.runtime.output_dir),
                 reference=config.reference,
+                arm=config.arm,
+                overrides=tuple(settings.overrides.task),
                 limit=config.limit,
                 allow_leak=config.allow_leak,
                 answer_tokens=config.answer_tokens,

@@ -44,10 +44,10 @@ class Base(Protocol):
 class BaseModel:
     """Where a base model's weights are; nothing is loaded before `load`.
 
-    path: a folder or a hub name, None is the embedded model. stage: a checkpoint on the way to it, below `stages` in its
-    folder, None is its end. dtype: `auto`, `float32`, `bfloat16` or `float16`. chat:
-    whether prompts go through the tokenizer's chat template; `auto` is where it has one. attention: `auto` (the
-    model's own choice), `sdpa`, `eager` or `flash_attention_2`. quantize: None, `8bit` or `4bit`, through bitsandbytes.
+    path: a folder or a hub name, None is the embedded model. stage: a checkpoint on the way to it, below `stages` in
+    its folder, None is its end. dtype: `auto`, `float32`, `bfloat16` or `float16`. chat: whether prompts go through the
+    tokenizer's chat template; `auto` is where it has one. attention: `auto` (the model's own choice), `sdpa`, `eager`
+    or `flash_attention_2`. quantize: None, `8bit` or `4bit`, through bitsandbytes.
     trust_remote_code: whether code that lies beside the weights may run.
     """
 

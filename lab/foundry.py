@@ -227,7 +227,7 @@ def train(
 
 
 def save(model: Qwen3ForCausalLM, tokenizer: PreTrainedTokenizerFast, folder: Path, state: State) -> None:
-    """A model folder with the state that it was saved in. float16: half the bytes, and loaded as float32 all the same."""
+    """A model folder with the state that it was saved in; in float16, which is loaded as float32 all the same."""
     copy = Qwen3ForCausalLM(model.config)  # The one in memory goes on in float32, compiled.
     copy.load_state_dict(model.state_dict())
     copy.half().save_pretrained(folder)

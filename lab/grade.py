@@ -113,6 +113,10 @@ def write_run(folder: Path, name: str, exam: Sequence[Question], exam_digest: st
         "settings": {},
         "seed": 0,
         "reference": name,
+        "arm": None,
+        "overrides": [],
+        "parameters": None,
+        "facts": None,
         "exam_size": len(exam),
         "leaked": [],  # what another system was shown is not known
         "digests": {"corpus": None, "exam": exam_digest, "general": None, "model": None},

@@ -34,8 +34,9 @@ class Generation:
 class Model(Protocol):
     """What a student needs of a model, be it in memory or behind a server.
 
-    digest: of all that answers depend on beside the prompt. dtype: as text. keeps: whether the same digest is sure to
-    mean the same answers, so that kept ones may be taken again.
+    digest: of all that answers depend on beside the prompt. dtype: as text. parameters: how many, adapters included;
+    None where a server does not tell. keeps: whether the same digest is sure to mean the same answers, so that kept
+    ones may be taken again.
     """
 
     digest: str
@@ -43,6 +44,9 @@ class Model(Protocol):
 
     @property
     def dtype(self) -> str: ...
+
+    @property
+    def parameters(self) -> int | None: ...
 
     def generate(
         self,
@@ -90,6 +94,10 @@ class LanguageModel:
     @property
     def dtype(self) -> str:
         return str(self.model.dtype)
+
+    @property
+    def parameters(self) -> int:
+        return sum(parameter.numel() for parameter in self.model.parameters())
 
     @property
     def device(self) -> torch.device:

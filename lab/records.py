@@ -56,6 +56,7 @@ class Question:
     given: texts that belong to the question itself (a reading exercise), shown by every route, closed-book too.
     choices: of a multiple-choice question, in the order of their letters A, B, ...; `answers` is then the right letter.
     evidence: gold text by its words, where ids are not known: it is matched to passages by content.
+    alternatives: from how many equally likely values the answer was drawn, where the world that made it knows.
     """
 
     id: str
@@ -68,6 +69,7 @@ class Question:
     given: tuple[str, ...] = ()
     choices: tuple[str, ...] = ()
     evidence: tuple[str, ...] = ()
+    alternatives: int | None = None
 
 
 @dataclass(frozen=True)

@@ -43,7 +43,8 @@ class Experiment:
 
     name, adaptation, context: what the route and its two axes are called. limit: ask at most so many questions of each
     part, None asks all. answer_tokens: the longest answer, in tokens of the model. allow_leak: whether a route may be
-    trained on exam questions, or look things up among them; the run then says which.
+    trained on exam questions, or look things up among them; the run then says which. arm, overrides: what the run is
+    called in an experiment, and the words that made it; noted, and of no other effect.
     """
 
     name: str
@@ -62,6 +63,8 @@ class Experiment:
     limit: int | None = None
     answer_tokens: int = 32
     allow_leak: bool = False
+    arm: str | None = None
+    overrides: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not isinstance(self.seed, int):
@@ -85,13 +88,17 @@ def run(experiment: Experiment) -> Path:
         corpus: Corpus = experiment.corpus.load()
     exam = match_evidence(asked, corpus)
     general_questions = _limited(general.questions, experiment.limit)
-    manifest = {
+    manifest: dict[str, Any] = {
         "pipeline": experiment.name,
         "adaptation": experiment.adaptation,
         "context": experiment.context,
         "settings": dataclasses.asdict(experiment.pipeline),
         "seed": experiment.seed,
         "reference": experiment.reference,
+        "arm": experiment.arm,
+        "overrides": list(experiment.overrides),
+        "parameters": None,
+        "facts": corpus.facts,
         "exam_size": len(exam),
         "digests": {
             "corpus": corpus.digest,
@@ -126,6 +133,7 @@ def run(experiment: Experiment) -> Path:
         with progress.step("bits per byte"), ledger.phase("general") as entry:
             measured = student.model.bits_per_byte(general.texts) if general.texts else []
             entry.tokens = student.model.count_tokens(general.texts) if measured else 0
+        manifest |= {"parameters": student.model.parameters, "leaked": sorted(guard.leaked), "finished": True}
     del student
     _release()
 
@@ -152,7 +160,7 @@ def run(experiment: Experiment) -> Path:
     losses = [row for entry in ledger.rows() for row in entry.detail.pop("losses", ())]
     write_jsonl(experiment.folder / "training.jsonl", losses)
     ledger.write(experiment.folder / "costs.jsonl")
-    _write_json(experiment.folder / "manifest.json", {**manifest, "leaked": sorted(guard.leaked), "finished": True})
+    _write_json(experiment.folder / "manifest.json", manifest)
     _write_json(experiment.folder / "metrics.json", metrics(load(experiment.folder)))
     return experiment.folder
 

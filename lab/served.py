@@ -115,6 +115,7 @@ class ServedLanguageModel:
 
     keeps = False  # The same name may stand for other weights tomorrow.
     dtype = "served"
+    parameters = None
 
     def __init__(self, base: ServedModel, client: openai.OpenAI) -> None:
         self.base = base

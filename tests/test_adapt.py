@@ -32,7 +32,7 @@ REPLAY = WorldReplay(GeneralWorld(subjects=10))
 
 def training(**changes) -> Training:
     usual = {
-        "texts": ["documents"], "tokens": 3000, "learning_rate": 1e-3, "replay_share": 0.3, "replay": REPLAY,
+        "texts": ["documents"], "tokens": 3000, "learning_rate": 1e-3, "general_share": 0.3, "replay": REPLAY,
         "device_rows": 2, "row_tokens": 320, "evaluations": 2,
     }  # fmt: skip
     return Training(**{**usual, **changes})
@@ -72,7 +72,7 @@ def test_training_learns_the_private_text_and_keeps_its_ledger(base, corpus, roo
     assert losses[-1]["domain_loss"] < losses[0]["domain_loss"] - 0.5
     text = corpus.documents[0].text
     assert model.bits_per_byte([text]) < base.load("cpu").bits_per_byte([text])
-    assert row.detail["replay_share"] == 0.3
+    assert row.detail["general_share"] == 0.3
     assert sum(row.detail["tokens_by_source"].values()) == 3000
     assert row.bytes > 0
 
@@ -221,8 +221,8 @@ def test_an_interrupt_leaves_nothing(base, corpus, tmp_path):
 @pytest.mark.parametrize(
     ("changes", "named"),
     [
-        ({"replay_share": 1.2}, r"replay_share=1\.2: a share"),
-        ({"replay_share": -0.1}, r"replay_share=-0\.1"),
+        ({"general_share": 1.2}, r"general_share=1\.2: a share"),
+        ({"general_share": -0.1}, r"general_share=-0\.1"),
         ({"replay": None}, "there is no replay text"),
         ({"tokens": 0}, "tokens=0"),
         ({"tokens": 2.5}, r"tokens=2\.5"),

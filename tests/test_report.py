@@ -98,6 +98,7 @@ def make_run(
     digests = {"corpus": "c", "exam": "e", "general": "g", "model": "m"}
     known = {"pipeline": pipeline, "adaptation": adaptation, "context": context, "seed": seed, "reference": "rag"}
     known |= {"settings": {}}
+    known |= {"arm": None, "overrides": [], "parameters": 1_000, "facts": 100}
     known |= {"exam_size": len(exam), "digests": digests, "environment": {}, "leaked": [], "finished": True, **manifest}
     (folder / "manifest.json").write_text(json.dumps(known))
     return folder

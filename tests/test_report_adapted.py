@@ -47,6 +47,14 @@ PARTS = ("recall", "reworded", "reverse", "two_hop", "absent")
 EXAM = [dataclasses.replace(q, part=PARTS[n % 5]) for n, q in enumerate(large_exam())]
 
 
+def evaluation(tokens: int, domain: float, general: float | None) -> dict[str, float | None]:
+    """One row of `training.jsonl`."""
+    losses = {"domain_loss": domain, "general_loss": general}
+    return {"tokens": tokens, **losses, **dict.fromkeys((
+        "domain_bits_per_byte", "general_bits_per_byte", "exam_score", "general_score"
+    ))}  # fmt: skip
+
+
 def route(root: Path, name: str, seeds: Sequence[int] = (0,), chances: Any = None, **more: Any) -> None:
     """Run folders of one route, a seed each; routes with a book show the gold passage, or a wrong one."""
     practised, other, general = chances or CHANCES[name]
@@ -59,7 +67,7 @@ def route(root: Path, name: str, seeds: Sequence[int] = (0,), chances: Any = Non
         folder = root / f"{name}-{seed}-{len(list(root.glob('*')))}"
         make_run(folder, name, EXAM, GENERAL, answers, shown, costs=costs, seed=seed, **more)
         if name.startswith(("lora", "cpt")):
-            write_jsonl(folder / "training.jsonl", [{"tokens": 100, "domain_loss": 2.0, "general_loss": None}])
+            write_jsonl(folder / "training.jsonl", [evaluation(100, 2.0, None)])
 
 
 def opened(root: Path) -> tuple[list[Any], pd.DataFrame]:
@@ -149,29 +157,32 @@ def test_practised_and_unpractised_questions_have_differences_of_their_own(tmp_p
 
 def test_routes_stand_in_the_order_of_the_table(tmp_path: Path) -> None:
     for name in reversed(ALL):
-        settings = [{"adaptation": {"replay_share": share}} for share in (0.5, 0.25)] if name == "cpt" else [{}]
+        settings = [{"adaptation": {"general_share": share}} for share in (0.5, 0.25)] if name == "cpt" else [{}]
         settings = [{"context": {"k": k}} for k in (10, 3)] if name == "lora_rag" else settings
         for number, setting in enumerate(settings):
             small_run(tmp_path / f"{name}{number}", name, [], settings=setting)
     routes = routes_of(gather([tmp_path])[0])
-    expected = [*ALL[:5], "lora_rag k=3", "lora_rag k=10", "lora_gold", "cpt replay_share=0.25", "cpt replay_share=0.5"]
+    expected = [
+        *ALL[:5],
+        "lora_rag k=3",
+        "lora_rag k=10",
+        "lora_gold",
+        "cpt general_share=0.25",
+        "cpt general_share=0.5",
+    ]
     assert [found.label for found in routes] == [*expected, "cpt_rag", "cpt_gold"]
-    assert routes[8].pipeline == "cpt adaptation.replay_share=0.25"
+    assert routes[8].pipeline == "cpt adaptation.general_share=0.25"
 
 
 def test_training_is_read_where_there_is_any(tmp_path: Path) -> None:
     plain, trained = small_run(tmp_path / "rag", "rag", []), small_run(tmp_path / "cpt", "cpt", [])
-    rows = [
-        {"tokens": 0, "domain_loss": 3.0, "general_loss": 1.0},
-        {"tokens": 9, "domain_loss": 2, "general_loss": None},
-    ]
-    write_jsonl(trained / "training.jsonl", rows)
+    write_jsonl(trained / "training.jsonl", [evaluation(0, 3.0, 1.0), evaluation(9, 2, None)])
     assert load(plain).training.empty
-    assert list(load(plain).training.columns) == ["tokens", "domain_loss", "general_loss"]
+    assert list(load(plain).training.columns) == list(evaluation(0, 3.0, 1.0))
     assert load(trained).training["domain_loss"].tolist() == [3.0, 2.0]
     assert load(trained).training["general_loss"].isna().tolist() == [False, True]
     write_jsonl(trained / "training.jsonl", [{"tokens": 0}])
-    with pytest.raises(LabError, match=r"training\.jsonl, line 1: no domain_loss, general_loss"):
+    with pytest.raises(LabError, match=r"training\.jsonl, line 1: no domain_loss, general_loss, domain_bits"):
         load(trained)
 
 
@@ -235,12 +246,12 @@ def test_sentences_stay_short_with_many_variants(tmp_path: Path) -> None:
     for name in ("closed_book", "rag", "gold"):
         route(tmp_path, name)
     for share in range(8):
-        route(tmp_path, "cpt", settings={"adaptation": {"replay_share": share / 10}})
+        route(tmp_path, "cpt", settings={"adaptation": {"general_share": share / 10}})
     routes, frame = opened(tmp_path)
     said = verdict(frame, routes, "rag")
     assert len(said) == 5
     assert max(map(len, said)) < 700
-    assert "cpt replay_share=0.7" in said[3]
+    assert "cpt general_share=0.7" in said[3]
 
 
 def test_a_training_that_did_not_take_is_named(tmp_path: Path) -> None:

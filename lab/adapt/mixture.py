@@ -68,22 +68,22 @@ def mix(
     domain: Sequence[tuple[str, Piece]],
     replay: Iterable[tuple[str, Piece]],
     tokens: int,
-    replay_share: float,
+    general_share: float,
     random: Random,
 ) -> Mixture:
-    """`tokens` tokens, of which `replay_share` are replay, to the token: replay replaces, it does not add.
+    """`tokens` tokens, of which `general_share` are replay, to the token: replay replaces, it does not add.
 
     domain: (source, piece), gone through again and again in new orders. replay: (source, piece), taken as they come.
     The share holds all along and not only in the end: at each moment the side that is further behind comes next.
     LabError where the domain's share of the budget is less than one pass over it.
     """
-    budget = {"replay": round(tokens * replay_share)}
+    budget = {"replay": round(tokens * general_share)}
     budget["domain"] = tokens - budget["replay"]
     one_pass = sum(len(piece) for _, piece in domain)
     if budget["domain"] < one_pass:
-        needed = one_pass / (1 - replay_share) if replay_share < 1 else float("inf")
+        needed = one_pass / (1 - general_share) if general_share < 1 else float("inf")
         raise LabError(
-            f"tokens={tokens}, replay_share={replay_share}: {budget['domain']} tokens are left for the private text, "
+            f"tokens={tokens}, general_share={general_share}: {budget['domain']} tokens are left for the private text, "
             f"and one pass over it takes {one_pass}; give at least tokens={needed:.0f}, or fewer texts"
         )
     streams = {"domain": _passes(domain, random), "replay": iter(replay)}

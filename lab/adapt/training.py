@@ -34,6 +34,11 @@ SMALL_PARAMETERS, LARGE_RATE = 20_000_000, 1e-3
 EVALUATION_TEXTS = 48  # Of each side; their losses are a look at the way, not a result.
 KEY_TEXTS = 64  # Replay texts that go into the artifact's key: enough to see that their source has changed.
 SEEN = "texts.jsonl"
+CURVE = (
+    *("domain_loss", "general_loss"),
+    *("domain_bits_per_byte", "general_bits_per_byte"),
+    *("exam_score", "general_score"),
+)
 TRAINING_FORM = 2  # To be raised when training is done in another way: kept weights are then trained again.
 
 
@@ -42,7 +47,7 @@ class Training:
     """What weights are trained on, and how.
 
     texts: kinds of private text, of `documents`, `reworded` and `practice`. tokens: the whole budget, real tokens;
-    `replay_share` of it is general text from `replay`. learning_rate: the peak, reached after `warmup_share` of the
+    `general_share` of it is general text from `replay`. learning_rate: the peak, reached after `warmup_share` of the
     steps from zero, then a cosine to zero: re-warmed and decayed (Ibrahim et al. 2024). device_rows rows of row_tokens
     tokens make a step. evaluations: how often losses on private and general text are taken on the way.
     """
@@ -50,7 +55,7 @@ class Training:
     texts: tuple[str, ...]
     tokens: int
     learning_rate: float
-    replay_share: float
+    general_share: float
     replay: Replay | None
     warmup_share: float = 0.1
     device_rows: int = 4
@@ -64,15 +69,17 @@ class Training:
             if not isinstance(value, int) or value < least:
                 raise LabError(f"{name}={value}: a whole number of at least {least} is needed")
         for name, value, above in (
-            ("replay_share", self.replay_share, 1.0),
+            ("general_share", self.general_share, 1.0),
             ("warmup_share", self.warmup_share, 0.99),
         ):
             if not isinstance(value, int | float) or not 0 <= value <= above:
                 raise LabError(f"{name}={value}: a share from 0 to {above:g} is needed")
         if not isinstance(self.learning_rate, int | float) or not 0 < self.learning_rate < math.inf:
             raise LabError(f"learning_rate={self.learning_rate}: a number above 0 is needed, such as 1e-3")
-        if self.replay_share and self.replay is None:
-            raise LabError(f"replay_share={self.replay_share}: there is no replay text; set replay, or the share to 0")
+        if self.general_share and self.replay is None:
+            raise LabError(
+                f"general_share={self.general_share}: there is no replay text; set replay, or the share to 0"
+            )
 
     def artifact(
         self,
@@ -154,7 +161,7 @@ class Training:
             for part in split(piece, self.row_tokens)
         ]
         mixture = mix(
-            pieces, replayed(workspace.seed), self.tokens, self.replay_share, Random(f"mixture/{workspace.seed}")
+            pieces, replayed(workspace.seed), self.tokens, self.general_share, Random(f"mixture/{workspace.seed}")
         )
         workspace.refuse_leaks((source, text) for text, source in seen.items())
         looked_at = {"domain": [piece for _, piece in pieces[:EVALUATION_TEXTS]]}
@@ -169,7 +176,7 @@ class Training:
         return {
             "tokens": self.tokens,
             "tokens_by_source": mixture.tokens,
-            "replay_share": replay_tokens / self.tokens,
+            "general_share": replay_tokens / self.tokens,
             "passes": mixture.passes,
             "trained_parameters": sum(p.numel() for p in model.parameters() if p.requires_grad),
             "losses": losses,
@@ -282,7 +289,7 @@ class _Watch(TrainerCallback):
 
     def on_evaluate(self, args: Any, state: Any, control: Any, metrics: Any = None, **kwargs: Any) -> None:
         tokens = self._seen[min(state.global_step * self._device_rows, len(self._seen) - 1)]
-        row = self.losses.setdefault(state.global_step, {"tokens": tokens, "domain_loss": None, "general_loss": None})
+        row = self.losses.setdefault(state.global_step, {"tokens": tokens, **dict.fromkeys(CURVE)})
         for name in self._names:  # One call each, in this order.
             if f"eval_{name}_loss" in metrics:
                 row[f"{name}_loss"] = metrics[f"eval_{name}_loss"]

@@ -27,7 +27,8 @@ class Corpus:
 
     practice: questions for tuning, on a named part of the facts, never exam questions. reworded: copies of documents
     in other words, for training. quarantined: what came in and was not taken. bills: what writing practice and reworded
-    copies took, where it is known. Neither of these two is part of the content, so of no digest. LabError where there
+    copies took, where it is known. facts: how many the documents tell, where the world that made them knows. None of
+    these three is part of the content, so of no digest. LabError where there
     is no document, an id is taken twice, or a passage is not the stretch of its document that it says it is.
     """
 
@@ -38,6 +39,7 @@ class Corpus:
     reworded: tuple[Document, ...] = ()
     quarantined: tuple[Quarantined, ...] = ()
     bills: tuple[Entry, ...] = ()
+    facts: int | None = None
 
     def __post_init__(self) -> None:
         if not self.documents:

@@ -161,7 +161,7 @@ def _question(row: dict[str, Any]) -> Question:
     """The question of a row without faults."""
     choices = tuple(row.get("choices", ()))
     answers = tuple(_answers(row))
-    lists = {name: _texts(row.get(name, ())) for name in LISTS if name != "answers"}
+    lists: dict[str, Any] = {name: _texts(row.get(name, ())) for name in LISTS if name != "answers"}
     return Question(
         id=row["id"],
         question=row["question"],

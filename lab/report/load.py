@@ -29,6 +29,10 @@ MANIFEST_KEYS = (
     "settings",
     "seed",
     "reference",
+    "arm",
+    "overrides",
+    "parameters",
+    "facts",
     "exam_size",
     "digests",
     "leaked",
@@ -49,7 +53,12 @@ NUMBERS = (
     *(name for name in GRADE_COLUMNS if name != "outcome"),
 )
 TEXT_COLUMNS = ("text_id", "bits", "bytes")
-TRAINING_COLUMNS = ("tokens", "domain_loss", "general_loss")
+TRAINING_COLUMNS = (
+    "tokens",
+    *("domain_loss", "general_loss"),
+    *("domain_bits_per_byte", "general_bits_per_byte"),
+    *("exam_score", "general_score"),
+)
 
 
 @dataclass(frozen=True, eq=False)  # frames have no plain ==
@@ -70,7 +79,13 @@ class Run:
     - texts: text_id, bits, bytes of the held-out general text.
     - costs: phase, seconds, cpu_seconds, tokens, bytes, peak_rss_bytes, reused, detail.
     - training: one row an evaluation while the weights were adapted, empty where they were not: tokens seen so far,
-      domain_loss and general_loss (natural log a token, on private and on general text; NaN where not measured).
+      domain_loss and general_loss (natural log a token, on private and on general text), domain_bits_per_byte and
+      general_bits_per_byte of the same texts, exam_score and general_score (0..1, closed-book, on a fixed small sample
+      of either suite); NaN where not measured.
+
+    Beside the route and its digests the manifest tells: arm (its name in an experiment, or None), overrides (the words
+    of the command line, as `name=value`), parameters (of the model that answered) and facts (told by the corpus); the
+    last two are None where not known.
     """
 
     folder: Path
@@ -90,6 +105,11 @@ class Run:
     def seed(self) -> int:
         """The seed of everything that is drawn by chance in the run."""
         return int(self.manifest["seed"])
+
+    @cached_property
+    def overrides(self) -> dict[str, str]:
+        """The words of the command line that made the run: {"training.general_share": "0.25"}."""
+        return dict(word.lstrip("+").split("=", 1) for word in self.manifest["overrides"] if "=" in word)
 
     @cached_property
     def arrays(self) -> dict[str, NDArray[Any]]:

@@ -47,7 +47,7 @@ class Route:
 
     @property
     def label(self) -> str:
-        """The pipeline's name as readers see it, settings without their path: "cpt replay_share=0.5"."""
+        """The pipeline's name as readers see it, settings without their path: "cpt general_share=0.5"."""
         name, *settings = self.pipeline.split(" ")
         return " ".join([name, *(re.sub(r"^[\w.]*\.(?=\w+=)", "", setting) for setting in settings)])
 

@@ -31,6 +31,7 @@ class StatuteCorpus:
             passages=tuple(passage for document in documents for passage in split(document)),
             practice=tuple(self.book.practice()),
             reworded=tuple(self.book.reworded(self.reworded_copies)),
+            facts=sum(len(section.facts) for section in self.book.book),
         )
 
 
