@@ -19,7 +19,7 @@ FAULTS_SHOWN = 1000  # a file of another kind has a fault on every line; nobody 
 
 # Of a row, as `exam=jsonl` documents them. Each list may also be a single text.
 LISTS = ("answers", "passages", "documents", "given", "evidence")
-FIELDS = ("id", "question", "answer", "choices", "part", "practised", *LISTS)
+FIELDS = ("id", "question", "answer", "choices", "part", "practised", "alternatives", *LISTS)
 
 # Where a row stands ("line 3"), and the row, or why it could not be read.
 Placed: TypeAlias = tuple[str, "dict[str, Any] | str"]
@@ -83,6 +83,11 @@ def row_faults(row: dict[str, Any]) -> list[str]:
     practised = row.get("practised")
     if practised is not None and not isinstance(practised, bool):
         found.append(f"practised: {practised!r}; true, false or nothing is needed")
+    alternatives = row.get("alternatives")
+    if alternatives is not None and (not isinstance(alternatives, int) or alternatives < 1):
+        found.append(
+            f"alternatives: {alternatives!r}; from how many values the answer was drawn, or nothing, is needed"
+        )
     choices = row.get("choices", [])
     if not isinstance(choices, list):
         return [*found, "choices: a list of texts is needed"]
@@ -168,6 +173,7 @@ def _question(row: dict[str, Any]) -> Question:
         answers=tuple(dict.fromkeys(choice_letter(value, choices) for value in answers)) if choices else answers,
         part=row.get("part", "all"),
         practised=row.get("practised"),
+        alternatives=row.get("alternatives"),
         choices=choices,
         **lists,
     )
