@@ -19,7 +19,7 @@ FAULTS_SHOWN = 1000  # a file of another kind has a fault on every line; nobody 
 
 # Of a row, as `exam=jsonl` documents them. Each list may also be a single text.
 LISTS = ("answers", "passages", "documents", "given", "evidence")
-FIELDS = ("id", "question", "answer", "choices", "part", "practised", *LISTS)
+FIELDS = ("id", "question", "answer", "choices", "part", "practised", "alternatives", *LISTS)
 
 # Where a row stands ("line 3"), and the row, or why it could not be read.
 Placed: TypeAlias = tuple[str, "dict[str, Any] | str"]
@@ -83,6 +83,9 @@ def row_faults(row: dict[str, Any]) -> list[str]:
     practised = row.get("practised")
     if practised is not None and not isinstance(practised, bool):
         found.append(f"practised: {practised!r}; true, false or nothing is needed")
+    drawn = row.get("alternatives")
+    if drawn is not None and (isinstance(drawn, bool) or not isinstance(drawn, int) or drawn < 1):
+        found.append(f"alternatives: {drawn!r}; a whole number of at least 1, or nothing, is needed")
     choices = row.get("choices", [])
     if not isinstance(choices, list):
         return [*found, "choices: a list of texts is needed"]
@@ -168,6 +171,7 @@ def _question(row: dict[str, Any]) -> Question:
         answers=tuple(dict.fromkeys(choice_letter(value, choices) for value in answers)) if choices else answers,
         part=row.get("part", "all"),
         practised=row.get("practised"),
+        alternatives=row.get("alternatives"),
         choices=choices,
         **lists,
     )
