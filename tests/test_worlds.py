@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import re
 import subprocess
 import sys
 from collections import Counter
 
+import numpy as np
 import pytest
 
+from lab.context.gold import Gold
 from lab.corpus.passages import split
+from lab.exam.evidence import match_evidence
 from lab.records import LabError
 from lab.worlds import names
+from lab.worlds.embedded import StatuteCorpus, StatuteExam
 from lab.worlds.general import GeneralWorld
 from lab.worlds.names import GENERAL_ATTRIBUTES, PRIVATE_ATTRIBUTES, owner, seeded
 from lab.worlds.reading import UNKNOWN, Level, exercise
@@ -203,6 +208,108 @@ def test_the_same_seed_gives_the_same_bytes():
     other = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert other == text  # another process, so another hash seed of Python's
     assert hashlib.sha256((text + general).encode()).hexdigest()[:16] == "abd53a1bae667d81"
+
+
+def entropy(drawn: list[str]) -> float:
+    """Bits, of a sample, with Miller and Madow's correction."""
+    counts = np.array(list(Counter(drawn).values()))
+    shares = counts / counts.sum()
+    return float(-(shares * np.log2(shares)).sum() + (len(counts) - 1) / (2 * counts.sum() * math.log(2)))
+
+
+@pytest.mark.parametrize(("kind", "longest"), [("money", 99), ("time", 99), ("time", 999), ("place", 99)])
+def test_alternatives_are_what_the_generator_draws_from(kind, longest):
+    random = seeded("alternatives", kind, longest)
+    draws = 50_000 if kind == "place" else 12_000
+    drawn = [names.value(random, kind, "private", "gems", longest) for _ in range(draws)]
+    expected = names.alternatives(kind, "private", longest)
+    if kind != "place":  # all equally likely, so after so many draws every one has come
+        assert expected == len(set(drawn)) == {99: {"money": 228, "time": 25}, 999: {"time": 253}}[longest][kind]
+    assert entropy(drawn) == pytest.approx(math.log2(expected), abs=0.02)
+
+
+def test_a_fact_s_alternatives_add_up_to_no_more_than_its_book_holds(book):
+    # By hand, from the questions alone: of each attribute's values no two are alike.
+    facts = [fact for section in book.book for fact in section.facts]
+    assert set(book.alternatives) == set(facts)
+    for kind, count in (("money", 228), ("time", 25)):
+        of_kind = [fact for fact in facts if fact.attribute.kind == kind]
+        ways = math.prod(
+            math.perm(count, sum(fact.attribute == attribute for fact in of_kind))
+            for attribute in PRIVATE_ATTRIBUTES
+            if attribute.kind == kind
+        )
+        assert sum(math.log2(book.alternatives[fact]) for fact in of_kind) == pytest.approx(math.log2(ways))
+    subjects = {section.subject for section in book.book}
+    random = seeded("who")
+    others = [section.subject for section in book.book if section.act != 1]
+    drawn = Counter(book._value(random, "who", others, subjects) for _ in range(10_000))
+    bits = {fact: math.log2(count) for fact, count in book.alternatives.items() if fact.attribute.kind == "who"}
+    assert max(bits[fact] for fact in bits if fact.value in subjects) <= math.log2(len(others))
+    # Each of the others is drawn less often than its alternatives say: never overstated.
+    assert sum(drawn[subject] for subject in others) / 10_000 == pytest.approx(0.6, abs=0.02)
+    assert max(bits.values()) < math.log2(names.alternatives("who", "private") / 0.4)
+
+
+def test_recall_and_reworded_say_how_many_values_they_were_drawn_from(book):
+    for asked in (*book.exam(), *book.practice()):
+        assert (asked.alternatives is not None) == (asked.part in ("recall", "reworded"))
+    gems = [q.alternatives for q in book.exam() if q.answers[0].endswith(" gems") and q.alternatives]
+    assert 200 < min(gems) <= max(gems) <= 228
+
+
+def test_a_thin_corpus_holds_nested_acts_and_what_was_made_of_them(book):
+    whole, half, tenth = (StatuteCorpus(book, 2, share).load() for share in (1.0, 0.5, 0.1))
+    assert whole.digest == StatuteCorpus(book, 2).load().digest
+    assert [len(corpus.documents) for corpus in (whole, half, tenth)] == [40, 20, 4]
+    assert set(tenth.documents) < set(half.documents) < set(whole.documents)
+    assert set(half.practice) < set(whole.practice)
+    assert len(half.reworded) == 40
+    kept = {document.id for document in half.documents}
+    assert {copy.id.split("-copy-")[0] for copy in half.reworded} == kept
+    assert {document for question in half.practice for document in question.documents} <= kept
+    told = sum(len(section.facts) for section in book.book if section.document in kept)
+    assert (half.facts, half.partial, whole.partial) == (told, True, False)
+    exam = match_evidence(StatuteExam(book).load(), half)
+    assert [q.id for q in exam] == [q.id for q in book.exam()]
+    assert all(set(q.passages) == {p for p in asked.passages if p.split("#")[0] in kept}
+               for q, asked in zip(exam, book.exam(), strict=True))  # fmt: skip
+
+
+def test_a_wrong_corpus_tells_none_of_the_facts_under_none_of_the_ids(book):
+    right, wrong = StatuteCorpus(book, 1).load(), StatuteCorpus(book, 1, wrong=True).load()
+    assert len(wrong.documents) == len(right.documents)
+    assert not {p.id for p in right.passages} & {p.id for p in wrong.passages}
+    assert wrong.practice
+    assert {p for q in wrong.practice for p in q.passages} <= {p.id for p in wrong.passages}
+    assert not set(book.alternatives) & set(StatuteBook(seed=book.seed + 1000).alternatives)
+    assert not any(q.passages for q in match_evidence(book.exam(), wrong))
+    with pytest.raises(LabError, match=r"gold.*whole corpus"):
+        Gold().prepare(wrong, None)
+    with pytest.raises(LabError, match=r"corpus\.share=0"):
+        StatuteCorpus(book, share=0)
+
+
+def test_choices_pair_with_the_free_questions_and_are_of_one_kind(book):
+    free = {q.id: q for q in book.exam()}
+    exam = StatuteExam(book, choices=4).load()
+    assert [q.id for q in exam] == [id for id, q in free.items() if q.part in ("recall", "reworded")]
+    values = {fact.value: fact.attribute.kind for fact in book.alternatives}
+    letters = Counter()
+    for asked in exam:
+        (letter,) = asked.answers
+        letters[letter] += 1
+        assert asked.choices["ABCD".index(letter)] == free[asked.id].answers[0]
+        assert len(set(asked.choices)) == 4
+        assert len({values[choice] for choice in asked.choices}) == 1
+        assert asked.question == free[asked.id].question
+        assert asked.alternatives is None
+    assert min(letters.values()) > len(exam) / 4 - 4 * math.sqrt(len(exam) * 3 / 16)
+    assert StatuteExam(book).load() == book.exam()
+    with pytest.raises(LabError, match="choices=20: this book has"):
+        StatuteExam(StatuteBook(acts=2, sections=2), choices=20).load()
+    with pytest.raises(LabError, match=r"exam\.choices=1"):
+        StatuteExam(book, choices=1)
 
 
 def test_large_worlds_have_names_and_values_enough():

@@ -15,7 +15,12 @@ class Gold:
     """Each question's own gold passages."""
 
     def prepare(self, corpus: Corpus, workspace: Workspace) -> GoldReader:
-        """Nothing to prepare: the questions bring the ids."""
+        """Nothing to prepare: the questions bring the ids. LabError where the corpus lacks some of them on purpose."""
+        if corpus.partial:
+            raise LabError(
+                f"context=gold: the corpus {corpus.name} leaves out documents that the exam asks about, so it has no "
+                "ceiling; take the whole corpus (corpus.share=1 corpus.wrong=false), or another context"
+            )
         return GoldReader(corpus)
 
 

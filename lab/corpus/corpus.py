@@ -27,9 +27,10 @@ class Corpus:
 
     practice: questions for tuning, on a named part of the facts, never exam questions. reworded: copies of documents
     in other words, for training. quarantined: what came in and was not taken. bills: what writing practice and reworded
-    copies took, where it is known. facts: how many the documents tell, where the world that made them knows. None of
-    these three is part of the content, so of no digest. LabError where there
-    is no document, an id is taken twice, or a passage is not the stretch of its document that it says it is.
+    copies took, where it is known. facts: how many the documents tell, where the world that made them knows. partial:
+    whether documents that an exam asks about were left out on purpose: gold passages that are missing are then let
+    pass. None of these four is part of the content, so of no digest. LabError where there is no document, an id is
+    taken twice, or a passage is not the stretch of its document that it says it is.
     """
 
     name: str
@@ -40,6 +41,7 @@ class Corpus:
     quarantined: tuple[Quarantined, ...] = ()
     bills: tuple[Entry, ...] = ()
     facts: int | None = None
+    partial: bool = False
 
     def __post_init__(self) -> None:
         if not self.documents:

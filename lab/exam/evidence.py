@@ -32,11 +32,13 @@ def match_evidence(questions: Sequence[Question], corpus: Corpus) -> list[Questi
     do not count, in any language. Evidence that stands in a document gets the passages that hold all of it; where none
     does, as with an article cut into several, the fewest that hold it together. Evidence that stands in no document
     gets the passages that stand in it, where they make up half of it or more. A question that names passages keeps
-    them. What cannot be matched is counted in the log.
+    them; where the corpus is partial, those of them that it has. What cannot be matched is counted in the log.
 
-    LabError for passage ids that the corpus does not have, all at once.
+    LabError for passage ids that a corpus that is not partial does not have, all at once.
     """
     known = {passage.id for passage in corpus.passages}
+    if corpus.partial:
+        questions = _without_unknown(questions, known, corpus.name)
     _refuse_unknown(questions, known, corpus.name)
     texts = list(dict.fromkeys(text for one in questions if not one.passages for text in one.evidence))
     if not texts:
@@ -56,6 +58,14 @@ def match_evidence(questions: Sequence[Question], corpus: Corpus) -> list[Questi
             *(corpus.name, LEAST, len(lost), _listed(lost)),
         )
     return matched
+
+
+def _without_unknown(questions: Sequence[Question], known: set[str], name: str) -> list[Question]:
+    """The questions, each with those of its passages that are known."""
+    kept = [dataclasses.replace(one, passages=tuple(id for id in one.passages if id in known)) for one in questions]
+    fewer = sum(before.passages != after.passages for before, after in zip(questions, kept, strict=True))
+    log.info("exam: of %d questions a gold passage was left out of %s on purpose", fewer, name)
+    return kept
 
 
 def _refuse_unknown(questions: Sequence[Question], known: set[str], name: str) -> None:

@@ -22,7 +22,7 @@ class JsonlExam:
       several right ones);
     - optionally `passages` (gold passage ids) or `evidence` (gold text, which is matched to passages by content),
       `part` (the kind of question), `documents` (the first clusters the bootstrap), `practised`, `given` (shown by
-      every route), `alternatives` (how many equally likely values the answer was drawn from).
+      every route), `alternatives` (from how many equally likely values the answer was drawn).
     """
 
     path: str

@@ -7,11 +7,13 @@ complains and who looks after it, often the subject of another act.
 
 from __future__ import annotations
 
-from collections import defaultdict
-from dataclasses import dataclass
+from collections import Counter, defaultdict
+from dataclasses import dataclass, replace
 from functools import cached_property
 from random import Random
+from typing import NamedTuple
 
+from lab.exam.questions import LETTERS
 from lab.records import Document, LabError, Question
 from lab.worlds import names
 from lab.worlds.names import KINDS, PRIVATE_ATTRIBUTES, Attribute, seeded
@@ -21,6 +23,8 @@ from lab.worlds.wording import STATEMENTS, Fact, question, state
 # Questions a part, for a book of 40 acts of 3 sections; other sizes scale with the number of sections.
 EXAM_PARTS = {"recall": 210, "reworded": 140, "reverse": 120, "two_hop": 90, "absent": 60}
 EXAM_SECTIONS = 120
+CHOICE_PARTS = ("recall", "reworded")  # those that ask for the value of a fact
+NAMED = 0.6  # of the people who look after a subject, those that are the subject of another act
 # Each kind of value with its eight attribute words yields so many different facts; see `book`.
 MOST_SECTIONS = 1500
 
@@ -41,6 +45,15 @@ class Section:
     @property
     def passage(self) -> str:
         return f"{self.document}#{self.number}"
+
+
+class Candidate(NamedTuple):
+    """A question that may be asked. alternatives: from how many values its answer was drawn, where that is known."""
+
+    text: str
+    answer: str
+    places: tuple[Section, ...]
+    alternatives: int | None = None
 
 
 @dataclass(frozen=True)
@@ -91,16 +104,40 @@ class StatuteBook:
         return tuple(made)
 
     def _value(self, random: Random, kind: str, others: list[str], reserved: set[str]) -> str:
-        if kind == "who" and random.random() < 0.6:
+        if kind == "who" and random.random() < NAMED:
             return random.choice(others)
         while (value := self._own_value(random, kind)).split()[0] in reserved:
             pass  # A place or person of its own must not carry the name of an act or a subject.
         return value
 
     def _own_value(self, random: Random, kind: str) -> str:
+        return names.value(random, kind, "private", "gems", self._longest_days)
+
+    @property
+    def _longest_days(self) -> int:
         # Two digits of days are too few for a large book, where every fact is to be told from every other.
-        longest_days = 99 if self.acts * self.sections <= EXAM_SECTIONS else 999
-        return names.value(random, kind, "private", "gems", longest_days)
+        return 99 if self.acts * self.sections <= EXAM_SECTIONS else 999
+
+    @cached_property
+    def alternatives(self) -> dict[Fact, int]:
+        """From how many equally likely values each fact's was drawn, those of the facts before it left out.
+
+        As no two facts share attribute and value, a fact's value is any but those that earlier facts of its attribute
+        have, so the logarithms of these numbers add up to what the whole book holds. Who looks after a subject is the
+        subject of another act in 0.6 of all facts, and else a name of the person's own: counted is the number of those
+        of its sort. Which sort it is is left out, so what is stored of such a fact is understated by 0.7 to 1.3 bits,
+        and never overstated.
+        """
+        reserved = set(self._names)
+        drawn = {kind: names.alternatives(kind, "private", self._longest_days, reserved) for kind in KINDS}
+        drawn["another subject"] = (self.acts - 1) * self.sections
+        earlier: Counter[Attribute] = Counter()
+        found = {}
+        for fact in (fact for section in self.book for fact in section.facts):
+            sort = "another subject" if fact.value in reserved else fact.attribute.kind
+            found[fact] = max(1, int(drawn[sort]) - earlier[fact.attribute])
+            earlier[fact.attribute] += 1
+        return found
 
     @cached_property
     def practised_acts(self) -> frozenset[int]:
@@ -108,6 +145,11 @@ class StatuteBook:
         return frozenset(
             self._random("practised").sample(range(1, self.acts + 1), round(self.acts * self.practised_share))
         )
+
+    def first_acts(self, share: float) -> list[int]:
+        """`share` of the acts, one at least, in the book's order: the first so many of an order that the seed chose."""
+        order = self._random("share").sample(range(1, self.acts + 1), self.acts)
+        return sorted(order[: max(1, round(self.acts * share))])
 
     def _document(self, act: int, random: Random, identity: str, shuffle: bool) -> Document:
         sections = [section for section in self.book if section.act == act]
@@ -147,6 +189,34 @@ class StatuteBook:
             asked += self._ask(part, max(1, round(count * scale)), "exam")
         return asked
 
+    def choice_exam(self, choices: int) -> list[Question]:
+        """The exam's recall and reworded questions under their ids, each with so many values of one kind.
+
+        LabError where the book has fewer of a kind.
+        """
+        values: dict[str, list[str]] = {kind: [] for kind in KINDS}
+        kind_of = {}
+        for fact in self.alternatives:
+            values[fact.attribute.kind].append(fact.value)
+            kind_of[fact.subject, fact.value] = fact.attribute.kind
+        home = {section.passage: section.subject for section in self.book}
+        asked = []
+        for one in (asked_freely for asked_freely in self.exam() if asked_freely.part in CHOICE_PARTS):
+            right = one.answers[0]
+            kind = kind_of[home[one.passages[0]], right]
+            others = sorted({value for value in values[kind] if value != right})
+            if len(others) < choices - 1:
+                raise LabError(
+                    f"choices={choices}: this book has {len(others) + 1} values of the kind {kind}; give more acts, or "
+                    "fewer choices"
+                )
+            random = self._random("choices", one.id)
+            shown = [right, *random.sample(others, choices - 1)]
+            random.shuffle(shown)
+            letter = LETTERS[shown.index(right)]
+            asked.append(replace(one, answers=(letter,), choices=tuple(shown), alternatives=None))
+        return asked
+
     def practice(self, per_act: int = 20) -> list[Question]:
         """About `per_act` questions on each practised act, in the practice wording; every part in the exam's ratio."""
         total = per_act * len(self.practised_acts)
@@ -159,40 +229,42 @@ class StatuteBook:
         random = self._random(style, part)
         sections = [s for s in self.book if style == "exam" or s.act in self.practised_acts]
         home = {section.subject: section for section in sections}
-        candidates: list[tuple[str, str, tuple[Section, ...]]] = []
+        candidates: list[Candidate] = []
         for section in sections:
             for fact in section.facts:
                 if part in ("recall", "reworded", "reverse"):
                     form = fact.attribute.kind if part == "reworded" else part
                     answer = fact.subject if part == "reverse" else fact.value
-                    candidates.append((question(form, fact, random, style), answer, (section,)))
+                    drawn = None if part == "reverse" else self.alternatives[fact]
+                    candidates.append(Candidate(question(form, fact, random, style), answer, (section,), drawn))
                 elif part == "two_hop" and fact.value in home:
                     end_section = home[fact.value]
                     for end in end_section.facts:
                         text = question(part, fact, random, style, end.attribute)
-                        candidates.append((text, end.value, (section, end_section)))
+                        candidates.append(Candidate(text, end.value, (section, end_section)))
             if part == "absent":
                 told = {fact.attribute for fact in section.facts}
                 for attribute in PRIVATE_ATTRIBUTES:
                     if attribute not in told:
                         missing = Fact(section.subject, attribute, "")
-                        candidates.append((question("recall", missing, random, style), UNKNOWN, (section,)))
-        by_text: dict[str, list[tuple[str, str, tuple[Section, ...]]]] = defaultdict(list)
+                        candidates.append(Candidate(question("recall", missing, random, style), UNKNOWN, (section,)))
+        by_text: dict[str, list[Candidate]] = defaultdict(list)
         for candidate in candidates:
-            by_text[candidate[0]].append(candidate)
-        unique = [same[0] for same in by_text.values() if len({answer for _, answer, _ in same}) == 1]
+            by_text[candidate.text].append(candidate)
+        unique = [same[0] for same in by_text.values() if len({one.answer for one in same}) == 1]
         random.shuffle(unique)
         return [
             Question(
                 id=f"{style}-{part}-{number:04}",
-                question=text,
-                answers=(answer,),
+                question=one.text,
+                answers=(one.answer,),
                 part=part,
-                passages=tuple(section.passage for section in places),
-                documents=tuple(section.document for section in places),
-                practised=all(section.act in self.practised_acts for section in places),
+                passages=tuple(section.passage for section in one.places),
+                documents=tuple(section.document for section in one.places),
+                practised=all(section.act in self.practised_acts for section in one.places),
+                alternatives=one.alternatives,
             )
-            for number, (text, answer, places) in enumerate(unique[:count], 1)
+            for number, one in enumerate(unique[:count], 1)
         ]
 
     def amended(self, share: float) -> tuple[list[Document], list[tuple[Fact, Fact]]]:
