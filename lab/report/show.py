@@ -13,6 +13,7 @@ from lab.records import LabError
 from lab.report.compare import compare, routes_of
 from lab.report.find import gather
 from lab.report.forgetting import forgetting
+from lab.report.interference import interference
 from lab.report.plane import plane
 from lab.report.table import WIDTH, print_table
 from lab.report.verdict import verdict
@@ -23,19 +24,19 @@ def show(paths: Sequence[str | Path], reference: str = "rag", csv: str | Path | 
     """Print the comparison of the runs at or below the paths, and write it as CSV and as a picture.
 
     reference: the pipeline that differences are taken against. csv: where to; `comparison.csv` in the first path if
-    None. `forgetting.csv`, `plane.csv` and `comparison.png` go beside it; where they cannot be made, older ones are
-    taken away. Of several runs of one pipeline and seed the newest counts, and what is left out is said. Raises
-    LabError where there is no finished run, or the runs cannot be compared.
+    None. `forgetting.csv`, `plane.csv`, `interference.csv` and `comparison.png` go beside it; where they cannot be
+    made, older ones are taken away. Of several runs of one pipeline and seed the newest counts, and what is left out is
+    said. Raises LabError where there is no finished run, or the runs cannot be compared.
     """
     from lab.report.picture import gained_and_lost  # Late: matplotlib takes a second that no other command should pay.
 
     target = Path(csv) if csv is not None else Path(paths[0]) / "comparison.csv"
     runs, notes = gather(paths)
     frame, routes = compare(runs, reference), routes_of(runs)
-    forgotten = forgetting(routes)
+    forgotten, interfered = forgetting(routes), interference(routes)
     # A pipe has no width of its own, and rich would take 80 columns.
     console = Console(width=None if sys.stdout.isatty() else WIDTH, markup=False, highlight=False)
-    print_table(frame, forgotten, routes, reference, console)
+    print_table(frame, forgotten, interfered, routes, reference, console)
     console.print()
     for sentence in verdict(frame, routes, reference):
         console.print(Text(sentence))
@@ -43,7 +44,7 @@ def show(paths: Sequence[str | Path], reference: str = "rag", csv: str | Path | 
         console.print(Text(f"Leak: {leak}", style="bold red"))
     for warning in warnings(routes, reference):
         console.print(Text(f"Warning: {warning}", style="yellow"))
-    tables = {"forgetting": forgotten, "plane": plane(routes, forgotten)}
+    tables = {"forgetting": forgotten, "plane": plane(routes, forgotten), "interference": interfered}
     beside = {target.with_name(f"{name}.csv"): table for name, table in tables.items()}
     written, picture = [target], target.with_name("comparison.png")
     try:
