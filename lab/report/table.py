@@ -176,6 +176,7 @@ def _notes(frame: pd.DataFrame, forgotten: pd.DataFrame, routes: Sequence[Route]
             f"Points lost: score of {base.pipeline} minus the route's; * beyond chance, as above. A route with the "
             "base's own weights forgets nothing: what it loses, its passages cost."
         )
+    yield from _stored(frame, routes)
     yield from _failed(routes)
     external = [route.label for route in routes if route.is_external]
     if external:
@@ -193,6 +194,22 @@ def _what_counts(route: Route) -> str:
     """What the score is: of the exam's kinds of question, each, the most frequent first."""
     kinds = Counter(route.runs[0].arrays["kind"][route.choose("exam")].tolist())
     return listed([KINDS[kind] for kind, _ in kinds.most_common()])
+
+
+def _stored(frame: pd.DataFrame, routes: Sequence[Route]) -> Iterator[str]:
+    """What weights hold of the corpus, where questions tell from how many values they were drawn."""
+    told, offered = [], ""
+    for route in routes:
+        rows = route_rows_of(frame, route)
+        found = rows[rows["suite"] == "capacity"].set_index("metric")
+        if not found.empty:
+            fact, offer = found.loc["bits_per_fact"], found.loc["offered_bits_per_fact", "value"]
+            each = found.loc["bits_per_parameter", "value"]
+            ends = f" ({fact['low']:.1f}..{fact['high']:.1f})" if np.isfinite(fact["high"]) else ""
+            told.append(f"{route.label} {fact['value']:.1f}{ends}, {each:.2g} a parameter")
+            offered = f"{offer:.1f} ({found.loc['offered_bits_per_parameter', 'value']:.2g} a parameter)"
+    if told:
+        yield f"Bits a fact that the weights hold of {offered} that recall questions ask for: {'; '.join(told)}."
 
 
 def _failed(routes: Sequence[Route]) -> Iterator[str]:
