@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -16,6 +17,8 @@ from lab.report.plots import COLOURS, MARKERS
 PANELS = {"exam": "Exam score", "general": "General score"}
 RATIOS_FROM = 20.0  # a span from which on numbers stand by their ratio and not by their distance
 DODGE, MARGIN = 0.008, 0.06  # of the width: between the bars of two lines at one x, and beside the outermost
+
+LETTERS = 50  # of all words below an axis, that do not yet touch each other
 
 
 def sweep_picture(frame: pd.DataFrame) -> Figure:
@@ -31,19 +34,22 @@ def sweep_picture(frame: pd.DataFrame) -> Figure:
     places = _places(ticks)
     left, right = places[ticks[0]], places[ticks[-1]]
     room = (right - left) or 1.0
+    labels = [x if isinstance(x, str) else f"{x:g}" for x in ticks]
+    slanted: dict[str, Any] = {"rotation": 25, "ha": "right"} if sum(map(len, labels)) > LETTERS else {}
     by_ratio = not any(isinstance(x, str) or x == places[x] for x in ticks)
     lines = list(frame.groupby(["by", "pipeline"], sort=False))
+    meeting = frame["x"].duplicated().any()
     several = {name: frame[name].nunique() > 1 for name in ("by", "pipeline")}
     for axes, (column, title) in zip(panels, PANELS.items(), strict=True):
         for number, ((group, pipeline), mine) in enumerate(lines):
             known = mine[mine[column].notna()]
             scores = 100 * known[[column, f"{column}_low", f"{column}_high"]].to_numpy(dtype=float)
-            shift = (number - (len(lines) - 1) / 2) * DODGE * room
+            shift = (number - (len(lines) - 1) / 2) * DODGE * room if meeting else 0.0
             named = [str(name) for name, told in ((group, several["by"]), (pipeline, several["pipeline"])) if told]
             axes.errorbar(
                 *([places[x] + shift for x in known["x"]], scores[:, 0], np.abs(scores[:, 1:] - scores[:, :1]).T),
                 color=COLOURS[number % len(COLOURS)],
-                marker=MARKERS[number % len(MARKERS)],
+                marker=MARKERS[(number + number // len(COLOURS)) % len(MARKERS)],
                 label=", ".join(named),
                 **{"markersize": 6, "linewidth": 1.2, "elinewidth": 1.2, "capsize": 3},
             )
@@ -51,15 +57,15 @@ def sweep_picture(frame: pd.DataFrame) -> Figure:
         axes.set_xlabel(f"{frame.attrs['x']} (spaced by ratio)" if by_ratio else frame.attrs["x"])
         axes.set_ylim(-3, 103)
         axes.set_xlim(left - MARGIN * room, right + MARGIN * room)
-        axes.set_xticks([places[x] for x in ticks], [x if isinstance(x, str) else f"{x:g}" for x in ticks])
+        axes.set_xticks([places[x] for x in ticks], labels, **slanted)
         axes.grid(alpha=0.3)
     panels[0].set_ylabel("score (%)")
     over = "documents and seeds" if frame["seeds"].max() > 1 else "documents alone"
     figure.suptitle(f"Bars: 95 % intervals over {over}; {_range('seeds', frame['seeds'])} a point", fontsize=11)
     if len(lines) > 1:
-        handles, labels = panels[0].get_legend_handles_labels()
+        handles, names = panels[0].get_legend_handles_labels()
         heading, columns = frame.attrs["by"] if several["by"] else None, min(len(lines), 5)
-        figure.legend(handles, labels, title=heading, loc="outside lower center", ncols=columns, frameon=False)
+        figure.legend(handles, names, title=heading, loc="outside lower center", ncols=columns, frameon=False)
     return figure
 
 
