@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 from itertools import islice
@@ -88,10 +89,18 @@ def test_pissa_begins_as_the_base(base, corpus, tmp_path):
         LowRankAdaptation(training(), rank=4, variant="pissa", merged=False)
 
 
-def test_an_adapter_beside_the_embeddings_moves_them_and_only_there(base, corpus, tmp_path):
+def test_an_adapter_beside_the_embeddings_leaves_a_tied_output_alone(base, corpus, tmp_path):
     plain = moved(base, LowRankAdaptation(training(), rank=4).adapt(base, corpus, desk(tmp_path)))
-    more = moved(base, LowRankAdaptation(training(), rank=4, embeddings=True).adapt(base, corpus, desk(tmp_path)))
-    assert more - plain == {"model.embed_tokens.weight", "lm_head.weight"}
+    adaptation = LowRankAdaptation(training(learning_rate=1e-2), rank=4, embeddings=True)
+    merged = adaptation.adapt(base, corpus, desk(tmp_path))
+    assert moved(base, merged) - plain == {"model.embed_tokens.weight"}
+    beside = dataclasses.replace(adaptation, merged=False).adapt(base, corpus, desk(tmp_path))
+    texts = [document.text for document in corpus.documents]
+    assert merged.bits_per_byte(texts) == [pytest.approx(one, rel=1e-4) for one in beside.bits_per_byte(texts)]
+    merged.model.save_pretrained(tmp_path / "merged")
+    merged.tokenizer.save_pretrained(tmp_path / "merged")
+    again = BaseModel(str(tmp_path / "merged")).load("cpu")
+    assert again.bits_per_byte(texts) == [pytest.approx(one, rel=1e-4) for one in merged.bits_per_byte(texts)]
 
 
 def test_targets_go_by_kind_or_name(base, corpus, tmp_path):

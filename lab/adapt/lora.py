@@ -30,8 +30,8 @@ class LowRankAdaptation:
     """Adapters beside the base's layers.
 
     rank: of each adapter; alpha is twice the rank. targets: `all-linear` (but the output), `attention`,
-    `feed-forward`, or names of modules. embeddings: whether an adapter stands beside the embeddings too, and with them
-    beside a tied output. variant: `lora` (Hu et al. 2021); `rslora` divides alpha by the root of the rank
+    `feed-forward`, or names of modules. embeddings: whether an adapter stands beside the embeddings too; an output that
+    is tied to them stays as it is. variant: `lora` (Hu et al. 2021); `rslora` divides alpha by the root of the rank
     (Kalajdzievski 2023); `dora` learns each column's length apart (Liu et al. 2024); `pissa` begins with the base's
     own first singular directions (Meng et al. 2024), and what is kept of it is whole weights.
 
@@ -77,6 +77,7 @@ class LowRankAdaptation:
             model: Any = loaded.model
         else:
             loaded = base.weights().load(workspace.device)
+            self._untie(loaded.model)
             adapted = PeftModel.from_pretrained(loaded.model, str(artifact.path))
             # Unmerged, the adapters sit inside the base's own layers: the model around them is the same.
             model = adapted.merge_and_unload() if self.merged else adapted.get_base_model()
@@ -95,6 +96,7 @@ class LowRankAdaptation:
                 f"rank={self.rank}: the narrowest layer is {narrowest} wide, so a higher rank adds nothing; lower it"
             )
         names = list(layers)
+        self._untie(model)
         if self.embeddings:
             table = model.get_input_embeddings()
             names += [name for name, module in model.named_modules() if module is table]
@@ -111,6 +113,13 @@ class LowRankAdaptation:
                 task_type="CAUSAL_LM",
             ),
         )
+
+    def _untie(self, model: Any) -> None:
+        """Merged into a matrix that is the output as well, an adapter of the embeddings would change both."""
+        output = model.get_output_embeddings()
+        if self.embeddings and output.weight is model.get_input_embeddings().weight:
+            output.weight = torch.nn.Parameter(output.weight.detach().clone(), requires_grad=False)
+            model.config.tie_word_embeddings = False
 
     def _layers(self, model: Any) -> dict[str, torch.nn.Linear]:
         """The linear layers that get an adapter, by name. LabError where the targets name none."""
