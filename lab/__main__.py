@@ -17,6 +17,7 @@ from hydra.errors import HydraException, InstantiationException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import InterpolationKeyError, OmegaConfBaseException
 
+from lab.arms import arms_of, folder_of
 from lab.records import LabError
 from lab.report import show
 from lab.runtime import quiet_libraries
@@ -120,12 +121,15 @@ def _one_line(error: BaseException) -> str:
 
 
 def command_line() -> int:
-    """Exit codes: 0 done, 2 a mistake the user can mend, 130 interrupted."""
+    """Exit codes: 0 done, 1 where arms of an experiment failed, 2 a mistake the user can mend, 130 interrupted."""
     verbose = "-v" in sys.argv
     sys.argv = [argument for argument in sys.argv if argument != "-v"]
     finished.clear()
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Errors come here instead of being printed with hydra's traceback.
     try:
+        arms = arms_of(sys.argv[1:], CONF) if any(word.startswith("experiment=") for word in sys.argv) else None
+        if arms:
+            return arms.run(folder_of(arms.experiment))
         try:
             main()
         except Stopped as stopped:

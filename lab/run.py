@@ -21,6 +21,7 @@ from lab.judge.grading import grade
 from lab.ledger import Ledger
 from lab.pipeline import Pipeline
 from lab.progress import Progress
+from lab.quiz import SmallQuiz
 from lab.records import Answer, LabError, Question, read_jsonl, write_jsonl
 from lab.report import load, metrics
 from lab.runtime import choose_device, environment, seed_everything, versions
@@ -28,6 +29,7 @@ from lab.store import JSON, Store, digest
 from lab.student import Student
 from lab.workspace import Workspace
 
+WATCHED_TEXTS = 48  # Whose loss is taken while weights are trained.
 ANSWER_FORM = 2  # To be raised when answers are made in another way: kept ones are then made again.
 
 
@@ -79,7 +81,8 @@ def run(experiment: Experiment) -> Path:
     """Carry out one experiment and return its folder. The manifest is written first as unfinished and last as whole."""
     seed_everything(experiment.seed)
     # First what takes no time, so that a slip in a question is told before a large corpus is read.
-    asked = _limited(experiment.exam.load(), experiment.limit)
+    whole = experiment.exam.load()
+    asked = _limited(whole, experiment.limit)
     if not asked:
         raise LabError("the exam has no questions; give at least one")
     general: GeneralSuite = experiment.general.load()
@@ -113,6 +116,8 @@ def run(experiment: Experiment) -> Path:
     _write_json(experiment.folder / "manifest.json", manifest)
     write_jsonl(experiment.folder / "quarantine.jsonl", corpus.quarantined)
 
+    # Of the whole exam, so that it is the same under every limit.
+    quiz = SmallQuiz(whole, general.questions, experiment.answer_tokens)
     guard = LeakGuard([*exam, *general_questions], experiment.allow_leak)
     guard.check((document.id, document.text) for document in corpus.documents)  # An index must not hold it either.
     with Progress(experiment.name) as progress:
@@ -123,6 +128,8 @@ def run(experiment: Experiment) -> Path:
             choose_device(experiment.device),
             refuse_leaks=guard.check,
             progress=progress,
+            general_texts=general.texts[:WATCHED_TEXTS],
+            quiz=quiz,
         )
         with progress.step("preparing"):
             student = experiment.pipeline.prepare(experiment.model, corpus, workspace)
@@ -157,8 +164,7 @@ def run(experiment: Experiment) -> Path:
             for number, (bits, size) in enumerate(measured, 1)
         ),
     )
-    losses = [row for entry in ledger.rows() for row in entry.detail.pop("losses", ())]
-    write_jsonl(experiment.folder / "training.jsonl", losses)
+    write_jsonl(experiment.folder / "training.jsonl", _curve(ledger, quiz))
     ledger.write(experiment.folder / "costs.jsonl")
     _write_json(experiment.folder / "manifest.json", manifest)
     _write_json(experiment.folder / "metrics.json", metrics(load(experiment.folder)))
@@ -216,6 +222,15 @@ def _sit(student: Student, questions: list[Question], workspace: Workspace, phas
         rows = list(read_jsonl(artifact.path / "answers.jsonl"))
     lists = ("passages", "choices")
     return [Answer(**{**row, **{name: tuple(map(tuple, row[name])) for name in lists}}) for row in rows]
+
+
+def _curve(ledger: Ledger, quiz: SmallQuiz) -> list[dict[str, Any]]:
+    """What was measured while weights were trained; kept ones may have been asked another exam than this one."""
+    rows = []
+    for entry in ledger.rows():
+        other = {} if entry.detail.pop("quiz", None) == quiz.digest else {"exam_score": None, "general_score": None}
+        rows += [{**row, **other} for row in entry.detail.pop("losses", ())]
+    return rows
 
 
 def _tokens(answers: Sequence[Answer]) -> int:

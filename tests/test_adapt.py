@@ -10,9 +10,9 @@ import torch
 from peft import PeftModel
 from safetensors.torch import load_file
 
-from lab.adapt.cpt import ContinuedPretraining
 from lab.adapt.lora import LowRankAdaptation
 from lab.adapt.training import Training
+from lab.adapt.weights import WeightTraining
 from lab.base import BaseModel
 from lab.context.retrieved import Retrieved
 from lab.corpus.corpus import Corpus
@@ -64,7 +64,7 @@ def weights(root: Path) -> dict[str, torch.Tensor]:
 
 def test_training_learns_the_private_text_and_keeps_its_ledger(base, corpus, root):
     workspace = desk(root)
-    model = ContinuedPretraining(training()).adapt(base, corpus, workspace)
+    model = WeightTraining(training()).adapt(base, corpus, workspace)
     (row,) = workspace.ledger.rows()
     losses = row.detail["losses"]
     assert losses[0]["tokens"] == 0
@@ -82,13 +82,13 @@ def test_a_route_pays_for_the_practice_that_it_was_trained_on(base, corpus, root
     billed = dataclasses.replace(corpus, bills=bills)
     for texts, paid in ((["documents", "practice"], 70), (["documents"], 0)):
         workspace = desk(root)
-        ContinuedPretraining(training(texts=texts)).adapt(base, billed, workspace)
+        WeightTraining(training(texts=texts)).adapt(base, billed, workspace)
         assert workspace.ledger.total().tokens == 3000 + paid
         assert [row.phase for row in workspace.ledger.rows() if row.phase != "training"] == [PRACTICE_BILL] * bool(paid)
 
 
 def test_kept_weights_are_taken_again_and_shared_by_every_context(base, corpus, root):
-    adaptation = ContinuedPretraining(training())
+    adaptation = WeightTraining(training())
     adaptation.adapt(base, corpus, desk(root))
     Retrieved().prepare(corpus, desk(root))
     workspace = desk(root)
@@ -101,7 +101,7 @@ def test_kept_weights_are_taken_again_and_shared_by_every_context(base, corpus, 
 def test_the_same_seed_gives_the_same_weights_and_another_seed_others(base, corpus, tmp_path):
     found = []
     for folder, seed in (("one", 0), ("two", 0), ("three", 1)):
-        ContinuedPretraining(training(tokens=1500)).adapt(base, corpus, desk(tmp_path / folder, seed))
+        WeightTraining(training(tokens=1500)).adapt(base, corpus, desk(tmp_path / folder, seed))
         found.append(weights(tmp_path / folder))
     assert all(torch.equal(found[0][name], found[1][name]) for name in found[0])
     assert not all(torch.equal(found[0][name], found[2][name]) for name in found[0])
@@ -183,7 +183,7 @@ def test_a_leak_is_refused_before_training_and_when_weights_are_reused(base, boo
         corpus, practice=(*corpus.practice, dataclasses.replace(question, id="copied", question=question.question))
     )
     guard = LeakGuard(book.exam())
-    adaptation = ContinuedPretraining(training(texts=["documents", "practice"]))
+    adaptation = WeightTraining(training(texts=["documents", "practice"]))
     with pytest.raises(LabError, match=question.id):
         adaptation.adapt(base, leaking, desk(tmp_path, refuse_leaks=guard.check))
     assert not list(tmp_path.rglob("*.safetensors"))
@@ -195,16 +195,16 @@ def test_a_leak_is_refused_before_training_and_when_weights_are_reused(base, boo
 
 def test_a_rate_for_the_embedded_base_is_questioned_for_a_large_one(base, corpus, tmp_path, monkeypatch, caplog):
     caplog.set_level("WARNING", logger="lab.adapt.training")
-    ContinuedPretraining(training(learning_rate=2e-3)).adapt(base, corpus, desk(tmp_path / "small"))
+    WeightTraining(training(learning_rate=2e-3)).adapt(base, corpus, desk(tmp_path / "small"))
     assert not caplog.messages
     monkeypatch.setattr("lab.adapt.training.SMALL_PARAMETERS", 1000)
-    ContinuedPretraining(training(learning_rate=2e-3)).adapt(base, corpus, desk(tmp_path / "large"))
+    WeightTraining(training(learning_rate=2e-3)).adapt(base, corpus, desk(tmp_path / "large"))
     assert "learning_rate=0.002 suits the embedded base" in caplog.text
 
 
 def test_a_loss_that_is_no_number_leaves_nothing(base, corpus, tmp_path):
     with pytest.raises(LabError, match="lower the learning rate"):
-        ContinuedPretraining(training(learning_rate=1e30)).adapt(base, corpus, desk(tmp_path))
+        WeightTraining(training(learning_rate=1e30)).adapt(base, corpus, desk(tmp_path))
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
 
 
@@ -214,7 +214,7 @@ def test_an_interrupt_leaves_nothing(base, corpus, tmp_path):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        ContinuedPretraining(training()).adapt(base, corpus, desk(tmp_path, progress=Interrupted("test")))
+        WeightTraining(training()).adapt(base, corpus, desk(tmp_path, progress=Interrupted("test")))
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
 
 
@@ -250,6 +250,6 @@ def test_wrong_ranks_are_named(base, corpus, tmp_path):
 def test_practice_without_questions_and_budgets_below_one_pass_are_named(base, corpus, tmp_path):
     bare = dataclasses.replace(corpus, practice=())
     with pytest.raises(LabError, match="has no practice"):
-        ContinuedPretraining(training(texts=["documents", "practice"])).adapt(base, bare, desk(tmp_path))
+        WeightTraining(training(texts=["documents", "practice"])).adapt(base, bare, desk(tmp_path))
     with pytest.raises(LabError, match="give at least tokens="):
-        ContinuedPretraining(training(tokens=100)).adapt(base, corpus, desk(tmp_path))
+        WeightTraining(training(tokens=100)).adapt(base, corpus, desk(tmp_path))

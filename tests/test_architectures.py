@@ -10,10 +10,10 @@ from pathlib import Path
 import chat_models
 import pytest
 
-from lab.adapt.cpt import ContinuedPretraining
 from lab.adapt.lora import LowRankAdaptation
 from lab.adapt.none import NoAdaptation
 from lab.adapt.training import Training
+from lab.adapt.weights import WeightTraining
 from lab.base import BaseModel
 from lab.context.closed import ClosedBook
 from lab.context.gold import Gold
@@ -42,7 +42,7 @@ TRAINING = Training(["documents", "practice"], 2000, 2e-3, 0.2, ShortReplay(), d
 ADAPTATIONS = {
     "none": NoAdaptation(),
     "lora": LowRankAdaptation(TRAINING, rank=4),
-    "cpt": ContinuedPretraining(TRAINING),
+    "cpt": WeightTraining(TRAINING),
 }
 CONTEXTS = {"none": ClosedBook(), "random": RandomPassages(k=1), "retrieved": Retrieved(k=1), "gold": Gold()}
 ROUTES = [

@@ -10,13 +10,13 @@ import pytest
 import torch
 from chat_models import KINDS
 
-from lab.adapt.mixture import Mixture, domain_texts
-from lab.adapt.training import Training
+from lab.adapt.fit import inputs
+from lab.adapt.mixture import domain_texts
 from lab.base import EMBEDDED, BaseModel
 from lab.exam.prompts import prompt
 from lab.framing import PLAIN, Frame, frame_of
 from lab.model import LanguageModel
-from lab.packing import encode, pack
+from lab.packing import encode
 from lab.records import LabError, TrainingText
 
 ASKED = (
@@ -77,7 +77,7 @@ def test_practice_is_trained_in_the_frame_of_the_exam(loaded, kind, small_corpus
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_packed_texts_do_not_see_each_other_in_any_architecture(folders, kind, small_corpus, workspace):
+def test_packed_texts_do_not_see_each_other_in_any_architecture(folders, kind, small_corpus):
     """The loss of a row of many texts is that of each text alone, whatever way of attention the model has."""
     model = BaseModel(str(folders[kind])).load("cpu")
     texts = [TrainingText("documents", "The owner pays."), *domain_texts(small_corpus, ["practice"])[:1]]
@@ -91,12 +91,10 @@ def test_packed_texts_do_not_see_each_other_in_any_architecture(folders, kind, s
             for place in range(ids.shape[1] - len(branch) + asked, ids.shape[1]):
                 alone -= logs[place - 1, ids[0, place]].item()
                 tokens += 1
-    training = Training(["documents"], 1, 1e-3, 0.0, None, device_rows=1, row_tokens=1600, evaluations=1)
-    losses = training._fit(
-        model.model, model.tokenizer, Mixture(pieces, {}, 1.0), {"domain": pieces, "general": pieces}, workspace
-    )
-    assert len(pack([pieces], 1600, 0).ids) == 1
-    assert losses[0]["domain_loss"] == pytest.approx(alone / tokens, rel=1e-4)
+    rows = inputs(model.model, [pieces], 1600, model.tokenizer.pad_token_id)
+    assert len(rows["input_ids"]) == 1
+    with torch.no_grad():
+        assert model.model(**rows).loss.item() == pytest.approx(alone / tokens, rel=1e-4)
 
 
 @pytest.mark.parametrize("kind", KINDS)

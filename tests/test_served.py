@@ -18,9 +18,9 @@ import chat_models
 import pytest
 
 from lab.__main__ import command_line
-from lab.adapt.cpt import ContinuedPretraining
 from lab.adapt.lora import LowRankAdaptation
 from lab.adapt.training import Training
+from lab.adapt.weights import WeightTraining
 from lab.base import BaseModel
 from lab.context.closed import ClosedBook
 from lab.context.gold import Gold
@@ -289,7 +289,7 @@ def test_a_wrong_setting_is_named_and_no_key_is_repeated(settings, named):
 @pytest.mark.parametrize("kind", ["lora", "cpt"])
 def test_what_is_served_cannot_be_trained(kind, small_corpus, workspace):
     training = Training(["documents"], 5000, 1e-3, 0.0, None)
-    adaptation = LowRankAdaptation(training, rank=4) if kind == "lora" else ContinuedPretraining(training)
+    adaptation = LowRankAdaptation(training, rank=4) if kind == "lora" else WeightTraining(training)
     with pytest.raises(LabError, match=r"cannot be trained.*checkpoint.*vllm serve"):
         Pipeline(adaptation, Gold()).prepare(ServedModel("http://127.0.0.1:9/v1", "m"), small_corpus, workspace)
 

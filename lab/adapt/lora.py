@@ -1,7 +1,8 @@
-"""LoRA: the base stays as it is, and small matrices beside its linear layers learn (Hu et al. 2021)."""
+"""LoRA and its kin: the base stays as it is, and small matrices beside its layers learn."""
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 from dataclasses import dataclass
 from typing import Any
@@ -20,36 +21,65 @@ from lab.workspace import Workspace
 log = logging.getLogger(__name__)
 
 
+VARIANTS = ("lora", "rslora", "dora", "pissa")
+TARGETS = ("all-linear", "attention", "feed-forward")
+
+
 @dataclass(frozen=True)
 class LowRankAdaptation:
-    """Adapters on all linear layers but the output.
+    """Adapters beside the base's layers.
 
-    rank: of each adapter; alpha is twice the rank. merged: whether the exam is sat with the adapters added into the
-    weights, which answers faster, or beside them. checkpoint: a folder to write the merged model to, None writes none.
+    rank: of each adapter; alpha is twice the rank. targets: `all-linear` (but the output), `attention`,
+    `feed-forward`, or names of modules. embeddings: whether an adapter stands beside the embeddings too, and with them
+    beside a tied output. variant: `lora` (Hu et al. 2021); `rslora` divides alpha by the root of the rank
+    (Kalajdzievski 2023); `dora` learns each column's length apart (Liu et al. 2024); `pissa` begins with the base's
+    own first singular directions (Meng et al. 2024), and what is kept of it is whole weights.
+
+    merged: whether the exam is sat with the adapters added into the weights, which answers faster, or beside them.
+    checkpoint: a folder to write the merged model to, None writes none.
     """
 
     training: Training
     rank: int
+    targets: str | tuple[str, ...] = "all-linear"
+    embeddings: bool = False
+    variant: str = "lora"
     dropout: float = 0.0
     merged: bool = True
     checkpoint: str | None = None
 
     def __post_init__(self) -> None:
+        if not isinstance(self.targets, str):
+            object.__setattr__(self, "targets", tuple(self.targets))
+        elif self.targets not in TARGETS:
+            raise LabError(f"targets={self.targets}: choose of {', '.join(TARGETS)}, or a list of names of modules")
         if not isinstance(self.rank, int) or self.rank < 1:
             raise LabError(f"rank={self.rank}: a whole number of at least 1 is needed")
+        if self.variant not in VARIANTS:
+            raise LabError(f"variant={self.variant}: choose of {', '.join(VARIANTS)}")
         if not 0 <= self.dropout < 1:
             raise LabError(f"dropout={self.dropout}: a share from 0 to below 1 is needed")
-        if self.checkpoint is not None and not self.merged:
-            raise LabError(f"checkpoint={self.checkpoint}: only merged weights make a checkpoint; give merged=true")
+        if not self.merged and (self.variant == "pissa" or self.checkpoint is not None):
+            what = f"checkpoint={self.checkpoint}" if self.checkpoint is not None else "variant=pissa"
+            raise LabError(f"{what}: only merged weights make a checkpoint; give merged=true")
 
     def adapt(self, base: Base, corpus: Corpus, workspace: Workspace) -> LanguageModel:
         """The base with trained adapters."""
-        settings: dict[str, JSON] = {"rank": self.rank, "dropout": self.dropout}
-        artifact = self.training.artifact("lora", settings, base, corpus, workspace, self._attach)
-        loaded = base.weights().load(workspace.device)
-        adapted = PeftModel.from_pretrained(loaded.model, str(artifact.path))
-        # Unmerged, the adapters sit inside the base's own layers: the model around them is the same.
-        model: Any = adapted.merge_and_unload() if self.merged else adapted.get_base_model()
+        settings: dict[str, JSON] = {
+            name: getattr(self, name) for name in ("rank", "targets", "embeddings", "variant", "dropout")
+        }
+        # PiSSA takes what its adapters begin with off the base's weights, so they are of no use beside the base.
+        whole = self.variant == "pissa"
+        finish = (lambda model: model.merge_and_unload()) if whole else (lambda model: model)
+        artifact = self.training.artifact("lora", settings, base, corpus, workspace, self._attach, finish)
+        if whole:
+            loaded = dataclasses.replace(base.weights(), path=str(artifact.path), stage=None).load(workspace.device)
+            model: Any = loaded.model
+        else:
+            loaded = base.weights().load(workspace.device)
+            adapted = PeftModel.from_pretrained(loaded.model, str(artifact.path))
+            # Unmerged, the adapters sit inside the base's own layers: the model around them is the same.
+            model = adapted.merge_and_unload() if self.merged else adapted.get_base_model()
         together: JSON = [loaded.digest, artifact.digest, self.merged]  # Merged weights round otherwise.
         if self.checkpoint is not None:
             model.save_pretrained(self.checkpoint)
@@ -58,20 +88,43 @@ class LowRankAdaptation:
         return LanguageModel(model, loaded.tokenizer, digest(together), frame=loaded.frame)
 
     def _attach(self, model: Any) -> Any:
-        output = model.get_output_embeddings()
-        layers = [m for m in model.modules() if isinstance(m, torch.nn.Linear) and m is not output]
-        narrowest = min(min(layer.in_features, layer.out_features) for layer in layers)
+        layers = self._layers(model)
+        narrowest = min(min(layer.in_features, layer.out_features) for layer in layers.values())
         if self.rank > narrowest:
             raise LabError(
                 f"rank={self.rank}: the narrowest layer is {narrowest} wide, so a higher rank adds nothing; lower it"
             )
+        names = list(layers)
+        if self.embeddings:
+            table = model.get_input_embeddings()
+            names += [name for name, module in model.named_modules() if module is table]
         return get_peft_model(
             model,
             LoraConfig(
                 r=self.rank,
                 lora_alpha=2 * self.rank,
                 lora_dropout=self.dropout,
-                target_modules="all-linear",
+                target_modules=names,
+                use_rslora=self.variant == "rslora",
+                use_dora=self.variant == "dora",
+                init_lora_weights="pissa" if self.variant == "pissa" else True,
                 task_type="CAUSAL_LM",
             ),
         )
+
+    def _layers(self, model: Any) -> dict[str, torch.nn.Linear]:
+        """The linear layers that get an adapter, by name. LabError where the targets name none."""
+        output = model.get_output_embeddings()
+        linear = {n: m for n, m in model.named_modules() if isinstance(m, torch.nn.Linear) and m is not output}
+        if self.targets == "all-linear":
+            return linear
+        # Every architecture of transformers calls its attention so, and what else is in a block feeds forward.
+        wanted = {
+            "attention": lambda name: "attn" in name or "attention" in name,
+            "feed-forward": lambda name: not ("attn" in name or "attention" in name),
+        }.get(str(self.targets), lambda name: name.rsplit(".", 1)[-1] in self.targets)
+        found = {name: layer for name, layer in linear.items() if wanted(name)}
+        if not found:
+            known = sorted({name.rsplit(".", 1)[-1] for name in linear})
+            raise LabError(f"targets={self.targets}: the model has no such linear layers; it has {', '.join(known)}")
+        return found

@@ -24,14 +24,23 @@ class Replay(Protocol):
         ...
 
 
-def domain_texts(corpus: Corpus, kinds: Sequence[str]) -> list[TrainingText]:
+def domain_texts(corpus: Corpus, kinds: Sequence[str], wordings: int | None = None) -> list[TrainingText]:
     """The corpus as texts to train on. kinds: any of `documents`, `reworded`, `practice`.
 
-    LabError where a kind is unknown or the corpus has none of it.
+    wordings: how many tellings of each document, the document itself included; the reworded copies are taken in their
+    order, None takes all. LabError where a kind is unknown, or the corpus has none of it or not as many wordings.
     """
+    copies = len(corpus.reworded) if wordings is None else (wordings - 1) * len(corpus.documents)
+    if "reworded" in kinds and copies > len(corpus.reworded):
+        raise LabError(
+            f"wordings={wordings}: {copies} reworded copies are needed, and the corpus {corpus.name} has "
+            f"{len(corpus.reworded)}; give it more (of the statutes: corpus.reworded_copies), or lower it"
+        )
+    if copies == 0 and wordings is not None:
+        kinds = [kind for kind in kinds if kind != "reworded"]
     makers = {
         "documents": lambda: [TrainingText("documents", document.text) for document in corpus.documents],
-        "reworded": lambda: [TrainingText("reworded", document.text) for document in corpus.reworded],
+        "reworded": lambda: [TrainingText("reworded", document.text) for document in corpus.reworded[:copies]],
         "practice": lambda: _practice(corpus),
     }
     made: list[TrainingText] = []

@@ -1,4 +1,4 @@
-"""The one way to train that every adaptation shares: mixture, packing, transformers.Trainer, losses on the way."""
+"""What every adaptation trains on and keeps: the mixture, the key of the weights made, their row in the ledger."""
 
 from __future__ import annotations
 
@@ -10,20 +10,21 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
-from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 
-from lab.adapt.mixture import Mixture, Replay, domain_texts, mix, split
+from lab.adapt.fit import SCHEDULES, Recipe, fit
+from lab.adapt.mixture import Replay, domain_texts, mix, split
+from lab.adapt.replay import SelfReplay
+from lab.adapt.watch import Watch
 from lab.base import Base
 from lab.corpus.corpus import Corpus
 from lab.framing import Frame
 from lab.ledger import PRACTICE_BILL, REWORDED_BILL
-from lab.packing import Piece, encode, pack, rows
+from lab.packing import Piece, encode, rows
 from lab.records import LabError, TrainingText, read_jsonl, write_jsonl
-from lab.runtime import seed_everything, versions
+from lab.runtime import versions
 from lab.store import JSON, Artifact, digest
 from lab.workspace import Workspace
 
@@ -31,55 +32,75 @@ log = logging.getLogger(__name__)
 
 # The lab's default learning rates are the embedded base's. Above this many parameters they would wreck a model.
 SMALL_PARAMETERS, LARGE_RATE = 20_000_000, 1e-3
-EVALUATION_TEXTS = 48  # Of each side; their losses are a look at the way, not a result.
+WATCHED_DOCUMENTS = 48  # Whose loss is taken on the way: a look at the way, not a result.
 KEY_TEXTS = 64  # Replay texts that go into the artifact's key: enough to see that their source has changed.
 SEEN = "texts.jsonl"
-CURVE = (
-    *("domain_loss", "general_loss"),
-    *("domain_bits_per_byte", "general_bits_per_byte"),
-    *("exam_score", "general_score"),
-)
-TRAINING_FORM = 2  # To be raised when training is done in another way: kept weights are then trained again.
+TRAINING_FORM = 3  # To be raised when training is done in another way: kept weights are then trained again.
+OPTIMIZERS = ("fresh", "kept")
 
 
 @dataclass(frozen=True)
 class Training:
     """What weights are trained on, and how.
 
-    texts: kinds of private text, of `documents`, `reworded` and `practice`. tokens: the whole budget, real tokens;
-    `general_share` of it is general text from `replay`. learning_rate: the peak, reached after `warmup_share` of the
-    steps from zero, then a cosine to zero: re-warmed and decayed (Ibrahim et al. 2024). device_rows rows of row_tokens
-    tokens make a step. evaluations: how often losses on private and general text are taken on the way.
+    texts: kinds of private text, of `documents`, `reworded` and `practice`. wordings: tellings of each document, the
+    document itself included; None takes all there are. tokens: the whole budget, real tokens, or instead of it passes:
+    how often the private text is gone through; general text replaces private text in the one and comes on top of it in
+    the other. general_share: the share of all tokens that is general text from `replay`.
+
+    learning_rate: the peak. schedule: `rewarm_cosine`, from zero up to it in `warmup_share` of the steps and down to
+    zero by a cosine (Ibrahim et al. 2024); `constant_from_end`, at one rate throughout and without a warm-up, as where
+    the base's own training ended (Parmar et al. 2024: Reuse, Don't Retrain); `warmup_stable_decay`, level until the
+    last part and then straight down to zero (Hu et al. 2024: MiniCPM). optimizer: `fresh` begins with no moments;
+    `kept` with those that the base's own text leaves behind, gathered from `replay` in steps that change no weight,
+    since hardly any base comes with its optimizer.
+
+    device_rows rows of row_tokens tokens make a step. evaluations: how often the way is looked at, the start not
+    counted.
     """
 
     texts: tuple[str, ...]
-    tokens: int
+    tokens: int | None
     learning_rate: float
     general_share: float
-    replay: Replay | None
+    replay: Replay | SelfReplay | None
+    wordings: int | None = None
+    passes: float | None = None
+    schedule: str = "rewarm_cosine"
+    optimizer: str = "fresh"
     warmup_share: float = 0.1
     device_rows: int = 4
     row_tokens: int = 512
-    evaluations: int = 5
+    evaluations: int = 8
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "texts", tuple(self.texts))  # A list, as a configuration gives it, is no JSON.
-        for name, least in (("tokens", 1), ("device_rows", 1), ("row_tokens", 8), ("evaluations", 1)):
-            value = getattr(self, name)
-            if not isinstance(value, int) or value < least:
-                raise LabError(f"{name}={value}: a whole number of at least {least} is needed")
-        for name, value, above in (
-            ("general_share", self.general_share, 1.0),
+        for name, least in (("device_rows", 1), ("row_tokens", 8), ("evaluations", 1)):
+            _check_whole(name, getattr(self, name), least)
+        for name in ("tokens", "wordings"):
+            if getattr(self, name) is not None:
+                _check_whole(name, getattr(self, name), 1)
+        if (self.tokens is None) == (self.passes is None):
+            raise LabError(f"tokens={self.tokens}, passes={self.passes}: give one of the two, and null for the other")
+        if self.passes is not None and (not isinstance(self.passes, int | float) or not 1 <= self.passes < math.inf):
+            raise LabError(f"passes={self.passes}: a number of at least 1 is needed")
+        for name, share, above in (
+            ("general_share", self.general_share, 0.99 if self.tokens is None else 1.0),
             ("warmup_share", self.warmup_share, 0.99),
         ):
-            if not isinstance(value, int | float) or not 0 <= value <= above:
-                raise LabError(f"{name}={value}: a share from 0 to {above:g} is needed")
+            if not isinstance(share, int | float) or not 0 <= share <= above:
+                raise LabError(f"{name}={share}: a share from 0 to {above:g} is needed")
         if not isinstance(self.learning_rate, int | float) or not 0 < self.learning_rate < math.inf:
             raise LabError(f"learning_rate={self.learning_rate}: a number above 0 is needed, such as 1e-3")
+        for name, value, known in (("schedule", self.schedule, SCHEDULES), ("optimizer", self.optimizer, OPTIMIZERS)):
+            if value not in known:
+                raise LabError(f"{name}={value}: choose of {', '.join(known)}")
         if self.general_share and self.replay is None:
             raise LabError(
                 f"general_share={self.general_share}: there is no replay text; set replay, or the share to 0"
             )
+        if self.optimizer == "kept" and self.replay is None:
+            raise LabError("optimizer=kept: the base's moments are gathered from replay text; set replay, or fresh")
 
     def artifact(
         self,
@@ -89,28 +110,38 @@ class Training:
         corpus: Corpus,
         workspace: Workspace,
         attach: Callable[[Any], Any],
+        finish: Callable[[Any], Any] = lambda model: model,
     ) -> Artifact:
         """Trained weights, made now or kept from before, and their row in the ledger.
 
         kind, settings: what the adaptation adds to the key. attach: makes the model to train of the base's, and is the
-        place to freeze or to add an adapter. Errors: LabError where an exam question stands in a training text, the
-        loss is no number any more, or the mixture cannot be made.
+        place to freeze or to add an adapter. finish: makes what is saved of what was trained. Errors: LabError where an
+        exam question stands in a training text, the loss is no number any more, or the mixture cannot be made.
         """
         weights = base.weights()
-        domain = domain_texts(corpus, self.texts)
+        domain = domain_texts(corpus, self.texts, self.wordings)
+        watched = [document.text for document in corpus.documents[:WATCHED_DOCUMENTS]]
+        replay = self._replay(base, workspace)
 
         def build(folder: Path) -> Mapping[str, JSON]:
             # Master weights in float32 whatever the base answers in: bfloat16 swallows small steps.
             attention = "eager" if weights.attention == "eager" else "auto"  # Others cannot see branches apart.
             start = dataclasses.replace(weights, dtype="float32", attention=attention).load(workspace.device)
             torch.manual_seed(workspace.seed)
-            return self._train(attach(start.model), start.tokenizer, start.frame, domain, folder, workspace)
+            model = attach(start.model)
+            self._question(model)
+            watch = Watch(start.tokenizer, start.frame, watched, workspace)
+            cost = self._train(model, start.tokenizer, start.frame, domain, replay, watch, folder, workspace)
+            finish(model).save_pretrained(folder)
+            start.tokenizer.save_pretrained(folder)
+            return cost
 
         with workspace.ledger.phase("training") as entry:
             key: dict[str, JSON] = {
                 **settings,
                 "form": TRAINING_FORM,
-                "training": digest({**dataclasses.asdict(self), "replay": self._replay_digest()}),
+                "training": digest(self._settings()),
+                "replay": self._replay_digest(replay),
                 "domain": digest([dataclasses.asdict(text) for text in domain]),
                 "base": base.digest,
                 "seed": workspace.seed,
@@ -132,10 +163,29 @@ class Training:
                 workspace.ledger.add_bill(bill)
         return artifact
 
-    def _replay_digest(self) -> str | None:
-        if self.replay is None:
+    def _settings(self) -> dict[str, JSON]:
+        """What of the settings weights depend on: the texts themselves are part of the key, however they were named."""
+        fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+        return {name: value for name, value in fields.items() if name not in ("texts", "wordings", "replay")}
+
+    def _replay(self, base: Base, workspace: Workspace) -> Replay | None:
+        if self.general_share == 0 and self.optimizer == "fresh":
+            return None  # It has no part in these weights, so another source must not train them again.
+        return self.replay.written(base, workspace) if isinstance(self.replay, SelfReplay) else self.replay
+
+    def _replay_digest(self, replay: Replay | None) -> str | None:
+        if replay is None:
             return None
-        return digest([dataclasses.asdict(text) for text in itertools.islice(self.replay.texts(0), KEY_TEXTS)])
+        return digest([dataclasses.asdict(text) for text in itertools.islice(replay.texts(0), KEY_TEXTS)])
+
+    def _question(self, model: Any) -> None:
+        parameters = sum(p.numel() for p in model.parameters())
+        if parameters > SMALL_PARAMETERS and self.learning_rate > LARGE_RATE:
+            log.warning(
+                "learning_rate=%g suits the embedded base; for a model of %.0f M parameters try 1e-5 to 1e-4 where all "
+                "weights change, 1e-4 to 1e-3 for LoRA (training.learning_rate)",
+                *(self.learning_rate, parameters / 1e6),
+            )
 
     def _train(
         self,
@@ -143,14 +193,16 @@ class Training:
         tokenizer: Any,
         frame: Frame,
         domain: Sequence[TrainingText],
+        replay: Replay | None,
+        watch: Watch,
         folder: Path,
         workspace: Workspace,
     ) -> Mapping[str, JSON]:
-        """Train and save into `folder`: the weights, the tokenizer, and every text that they saw."""
+        """Train `model`, and note in `folder` every text that it saw. Returns what it took."""
         seen = {text.plain: text.source for text in domain}
 
         def replayed(seed: int) -> Iterator[tuple[str, Piece]]:
-            for text in self.replay.texts(seed) if self.replay else ():
+            for text in replay.texts(seed) if replay else ():
                 seen[text.plain] = f"replay {text.source}"
                 for piece in split(encode(tokenizer, [text], frame)[0], self.row_tokens):
                     yield text.source, piece
@@ -160,138 +212,33 @@ class Training:
             for text, piece in zip(domain, encode(tokenizer, domain, frame), strict=True)
             for part in split(piece, self.row_tokens)
         ]
-        mixture = mix(
-            pieces, replayed(workspace.seed), self.tokens, self.general_share, Random(f"mixture/{workspace.seed}")
-        )
+        one_pass = sum(len(piece) for _, piece in pieces)
+        tokens = self.tokens or round((self.passes or 1) * one_pass / (1 - self.general_share))
+        mixture = mix(pieces, replayed(workspace.seed), tokens, self.general_share, Random(f"mixture/{workspace.seed}"))
+        before: Iterator[Piece] | None = None
+        if self.optimizer == "kept":  # Of a seed of its own: general text that is not trained on.
+            before = (piece for _, piece in replayed(workspace.seed + 1))
         workspace.refuse_leaks((source, text) for text, source in seen.items())
-        looked_at = {"domain": [piece for _, piece in pieces[:EVALUATION_TEXTS]]}
-        if self.replay:  # Of a seed of its own: general text that is not trained on.
-            others = itertools.islice(replayed(workspace.seed + 1), EVALUATION_TEXTS)
-            looked_at["general"] = [piece for _, piece in others]
-        losses = self._fit(model, tokenizer, mixture, looked_at, workspace)
-        model.save_pretrained(folder)
-        tokenizer.save_pretrained(folder)
+        packed = list(rows(mixture.pieces, self.row_tokens))
+        fit(model, tokenizer, packed, self._recipe(), watch, before, workspace)
         write_jsonl(folder / SEEN, ({"source": source, "text": text} for text, source in seen.items()))
-        replay_tokens = sum(count for source, count in mixture.tokens.items() if source.startswith("replay "))
+        general = sum(count for source, count in mixture.tokens.items() if source.startswith("replay "))
         return {
-            "tokens": self.tokens,
+            "tokens": tokens,
             "tokens_by_source": mixture.tokens,
-            "general_share": replay_tokens / self.tokens,
+            "general_share": general / tokens,
             "passes": mixture.passes,
             "trained_parameters": sum(p.numel() for p in model.parameters() if p.requires_grad),
-            "losses": losses,
+            "watching_seconds": watch.seconds,
+            "quiz": workspace.quiz.digest if workspace.quiz else None,
+            "losses": watch.rows,
         }
 
-    def _fit(
-        self,
-        model: Any,
-        tokenizer: Any,
-        mixture: Mixture,
-        looked_at: Mapping[str, list[Piece]],
-        workspace: Workspace,
-    ) -> list[dict[str, JSON]]:
-        """Train on the whole mixture once, in its order; returns the losses on the way."""
-        parameters = sum(p.numel() for p in model.parameters())
-        if parameters > SMALL_PARAMETERS and self.learning_rate > LARGE_RATE:
-            log.warning(
-                "learning_rate=%g suits the embedded base; for a model of %.0f M parameters try 1e-5 to 1e-4 where all "
-                "weights change, 1e-4 to 1e-3 for LoRA (training.learning_rate)",
-                *(self.learning_rate, parameters / 1e6),
-            )
-        packed = list(rows(mixture.pieces, self.row_tokens))
-        steps = math.ceil(len(packed) / self.device_rows)
-
-        # The one implementation that adds a mask to its scores: as 1 and 0, true and false would hide nothing.
-        adds_mask = model.config._attn_implementation == "eager"
-
-        def collate(batch: list[list[Piece]]) -> dict[str, torch.Tensor]:
-            made = pack(batch, self.row_tokens, tokenizer.pad_token_id)
-            # Models shift labels themselves; these stand one place early.
-            labels = made.labels.roll(1, dims=1)
-            labels[:, 0] = -100
-            mask = made.mask
-            if adds_mask:
-                mask = torch.zeros(mask.shape).masked_fill(~mask, torch.finfo(torch.float32).min)
-            return {
-                "input_ids": made.ids, "position_ids": made.positions, "attention_mask": mask, "labels": labels
-            }  # fmt: skip
-
-        with TemporaryDirectory() as unused, workspace.progress.step("training", steps) as advance:
-            arguments = TrainingArguments(
-                output_dir=unused,
-                per_device_train_batch_size=self.device_rows,
-                per_device_eval_batch_size=self.device_rows,
-                num_train_epochs=1,
-                train_sampling_strategy="sequential",  # The mixture's order is the order.
-                learning_rate=self.learning_rate,
-                lr_scheduler_type="cosine",
-                warmup_steps=math.ceil(self.warmup_share * steps),
-                weight_decay=0.0,
-                adam_beta2=0.95,
-                eval_strategy="steps",
-                eval_steps=max(1, math.ceil(steps / self.evaluations)),
-                eval_on_start=True,
-                prediction_loss_only=True,
-                save_strategy="no",
-                logging_strategy="no",
-                remove_unused_columns=False,
-                label_names=["labels"],
-                seed=workspace.seed,
-                use_cpu=workspace.device == "cpu",
-                bf16=workspace.device == "cuda",
-                dataloader_pin_memory=workspace.device == "cuda",
-                disable_tqdm=True,
-                report_to="none",
-            )
-            watch = _Watch([sum(map(len, row)) for row in packed], self.device_rows, tuple(looked_at), advance)
-            trainer = _FiniteTrainer(
-                model=model,
-                args=arguments,
-                train_dataset=packed,  # A list is a map-style data set.
-                eval_dataset={name: list(rows(pieces, self.row_tokens)) for name, pieces in looked_at.items()},
-                data_collator=collate,
-                callbacks=[watch],
-            )
-            trainer.remove_callback(PrinterCallback)
-            seed_everything(workspace.seed)
-            trainer.train()
-        return list(watch.losses.values())
+    def _recipe(self) -> Recipe:
+        shared = [field.name for field in dataclasses.fields(Recipe)]
+        return Recipe(**{name: getattr(self, name) for name in shared})
 
 
-class _FiniteTrainer(Trainer):
-    """Stops where the loss is no number: every later step would only spread it."""
-
-    def compute_loss(self, *args: Any, **kwargs: Any) -> Any:
-        found = super().compute_loss(*args, **kwargs)
-        loss = found[0] if isinstance(found, tuple) else found
-        if not torch.isfinite(loss):
-            raise LabError(
-                f"the training loss is {loss.item()} after {self.state.global_step} steps; nothing was kept: lower the "
-                "learning rate (training.learning_rate)"
-            )
-        return found
-
-
-class _Watch(TrainerCallback):
-    """Notes the losses of each evaluation, and shows them with the steps."""
-
-    def __init__(
-        self, row_tokens: Sequence[int], device_rows: int, names: tuple[str, ...], advance: Callable[..., None]
-    ) -> None:
-        self._names = names
-        self._seen = [0, *itertools.accumulate(row_tokens)]
-        self._device_rows = device_rows
-        self._advance = advance
-        self.losses: dict[int, dict[str, JSON]] = {}
-
-    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        self._advance(1)
-
-    def on_evaluate(self, args: Any, state: Any, control: Any, metrics: Any = None, **kwargs: Any) -> None:
-        tokens = self._seen[min(state.global_step * self._device_rows, len(self._seen) - 1)]
-        row = self.losses.setdefault(state.global_step, {"tokens": tokens, **dict.fromkeys(CURVE)})
-        for name in self._names:  # One call each, in this order.
-            if f"eval_{name}_loss" in metrics:
-                row[f"{name}_loss"] = metrics[f"eval_{name}_loss"]
-        if f"eval_{self._names[-1]}_loss" in metrics:
-            self._advance(0, "loss " + ", ".join(f"{name} {row[f'{name}_loss']:.3f}" for name in self._names))
+def _check_whole(name: str, value: object, least: int) -> None:
+    if not isinstance(value, int) or value < least:
+        raise LabError(f"{name}={value}: a whole number of at least {least} is needed")

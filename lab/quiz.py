@@ -1,0 +1,40 @@
+"""A few exam and general questions, asked closed-book of a model while it is trained: a curve, not a result."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+from lab.context.closed import ClosedBook
+from lab.judge.grading import grade, unanswerable
+from lab.model import Model
+from lab.records import Question
+from lab.store import digest
+from lab.student import Student
+
+QUESTIONS = 48  # Of each suite: a standard error of at most 7 points, enough to see a curve.
+
+
+class SmallQuiz:
+    """Questions of either suite, evenly spread over it; of the exam those that have an answer in the corpus."""
+
+    def __init__(self, exam: Sequence[Question], general: Sequence[Question], max_new_tokens: int) -> None:
+        answerable = [question for question in exam if not unanswerable(question)]
+        self._asked = {"exam_score": _spread(answerable), "general_score": _spread(general)}
+        self._max_new_tokens = max_new_tokens
+        self.digest = digest([[dataclasses.asdict(one) for one in asked] for asked in self._asked.values()])
+
+    def scores(self, model: Model) -> dict[str, float | None]:
+        """Mean score of each, None where nothing is asked."""
+        student = Student(model, ClosedBook(), self._max_new_tokens)
+        found: dict[str, float | None] = {}
+        for name, asked in self._asked.items():
+            answers = student.answer(student.read(asked)) if asked else []
+            scores = [grade(one, answer).score for one, answer in zip(asked, answers, strict=True)]
+            found[name] = sum(scores) / len(scores) if scores else None
+        return found
+
+
+def _spread(questions: Sequence[Question]) -> list[Question]:
+    count = min(QUESTIONS, len(questions))
+    return [questions[len(questions) * place // count] for place in range(count)]
