@@ -85,7 +85,10 @@ def _k2(arms: Arms) -> Finding:
         (one(contrast("slope a doubling of wordings, unpractised documents", slope, UNPRACTISED, bound=0)),),
         (
             contrast("10 to 25 less 1 to 10, a doubling (flattening: below 0)", bend, UNPRACTISED),
-            *(level(f"{count} wordings, unpractised documents", r, UNPRACTISED) for count, r in routes.items()),
+            *(
+                level(f"{count} wording{'s' * (count > 1)}, unpractised documents", r, UNPRACTISED)
+                for count, r in routes.items()
+            ),
         ),
     )
 

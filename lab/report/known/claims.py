@@ -26,12 +26,16 @@ LEAST_SEEDS = 3
 
 @dataclass(frozen=True)
 class Claim:
-    """measures: what it rests on. holds, fails: p-values that it is so, and that it is the other way round."""
+    """measures: what it rests on. holds, fails: p-values that it is so, and that it is the other way round.
+
+    expected: of measures that have no bound of their own.
+    """
 
     name: str
     measures: tuple[Measure, ...]
     holds: float
     fails: float
+    expected: str = ""
 
 
 @dataclass(frozen=True)
@@ -62,7 +66,8 @@ def opposed(name: str, pairs: Sequence[tuple[Measure, Measure]]) -> Claim:
     """
     opposite = [max(a.p, b.p) if (_sign(a), _sign(b)) in ((1, -1), (-1, 1)) else 1.0 for a, b in pairs]
     agree = [max(a.p, b.p) if _sign(a) == _sign(b) != 0 else 1.0 for a, b in pairs]
-    return Claim(name, tuple(measure for pair in pairs for measure in pair), min(holm(opposite)), max(agree))
+    measures = tuple(measure for pair in pairs for measure in pair)
+    return Claim(name, measures, min(holm(opposite)), max(agree), expected="opposite signs")
 
 
 def decide(finding: Finding) -> tuple[str, str]:

@@ -10,7 +10,14 @@ from functools import reduce
 
 import numpy as np
 
-from lab.judge.statistics import Difference, Interval, interval, paired_difference, unpaired_difference
+from lab.judge.statistics import (
+    Difference,
+    Interval,
+    interval,
+    paired_difference,
+    smallest_detectable_difference,
+    unpaired_difference,
+)
 from lab.records import LabError
 from lab.report.scores import SCORE, Floats, Route, Rows, ratio_values
 
@@ -24,7 +31,7 @@ class Measure:
 
     n: questions or texts. seeds: training seeds that it rests on, 0 where no weights were adapted. bound, above: it is
     expected above the bound, or below it; without a bound it is listed and decides nothing. p: two-sided, against the
-    bound.
+    bound. detectable: how far from the bound a true value must be to be found with 80 % power; NaN where not known.
     """
 
     name: str
@@ -37,6 +44,7 @@ class Measure:
     bound: float | None = None
     above: bool = True
     p: float = 1.0
+    detectable: float = math.nan
 
     @property
     def holds(self) -> float:
@@ -174,8 +182,9 @@ def against(
     if not values.size:
         return unknown(name, unit, seeds, bound, above)
     shift = bound or 0.0
-    found = paired_difference(values - shift, np.zeros(values.shape[1]), clusters)
-    return _measure(name, unit, found, shift, values.shape[1], seeds, bound, above)
+    sides = values - shift, np.zeros(values.shape[1])
+    found = _measure(name, unit, paired_difference(*sides, clusters), shift, values.shape[1], seeds, bound, above)
+    return dataclasses.replace(found, detectable=smallest_detectable_difference(*sides, clusters))
 
 
 def unknown(name: str, unit: str, seeds: int, bound: float | None, above: bool) -> Measure:

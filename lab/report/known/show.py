@@ -25,20 +25,8 @@ from lab.report.known.measures import BITS, NUMBER, PERCENT, POINTS, Measure
 from lab.report.table import WIDTH
 from lab.report.wording import percent, points, rise, span
 
-COLUMNS = [
-    "answer",
-    "claim",
-    "source",
-    "expected",
-    "measure",
-    "estimate",
-    "low",
-    "high",
-    "n",
-    "seeds",
-    "verdict",
-    "why",
-]
+FIGURES = ("estimate", "low", "high", "n", "seeds", "detectable")
+COLUMNS = ["answer", "claim", "source", "expected", "measure", *FIGURES, "verdict", "why"]
 STYLES = {REPRODUCED: "bold green", NOT_REPRODUCED: "bold red", CANNOT_TELL: "bold yellow", NOT_RUN: "bold"}
 FILE = "known_answers.csv"
 
@@ -50,6 +38,7 @@ def known(paths: Sequence[str | Path]) -> pd.DataFrame:
     - expected: what the measure has to be, in its own unit; empty where it is listed and decides nothing.
     - measure, estimate, low, high, n, seeds: ours, with its 95 % interval over n questions or texts and so many
       training seeds (0: nothing was adapted). Scores and their differences are shares, 0.05 for five points.
+    - detectable: the smallest distance from the bound that would be found with 80 % power; empty where not known.
     - verdict, why: of the answer, the same in all its rows: `reproduced`, `not reproduced`, `cannot tell at this size`
       or, where arms are missing, `not run`.
 
@@ -91,8 +80,9 @@ class Answered:
     @property
     def rows(self) -> list[tuple[str, Measure]]:
         """(expected, measure): what decides, then what is listed."""
-        deciding = [measure for claim in self.finding.claims for measure in claim.measures]
-        return [(_expected(measure), measure) for measure in deciding] + [("", one) for one in self.finding.listed]
+        deciding = [(claim, measure) for claim in self.finding.claims for measure in claim.measures]
+        told = [(_expected(measure) or claim.expected, measure) for claim, measure in deciding]
+        return told + [("", measure) for measure in self.finding.listed]
 
 
 def _answered(arms: Arms) -> list[Answered]:
@@ -115,7 +105,7 @@ def _frame(answered: Sequence[Answered]) -> pd.DataFrame:
         answer = {"answer": one.answer.name, "claim": one.answer.claim, "source": one.answer.source}
         told = {**answer, "verdict": one.verdict, "why": one.why}
         for expected, measure in one.rows:
-            values = {name: getattr(measure, name) for name in ("estimate", "low", "high", "n", "seeds")}
+            values = {name: getattr(measure, name) for name in FIGURES}
             rows.append({**told, "expected": expected, "measure": measure.name, **values})
         if not one.rows:
             rows.append(told)
@@ -147,21 +137,31 @@ def _show(paths: Sequence[Path], target: Path) -> None:
 
 def _table(rows: Sequence[tuple[str, Measure]]) -> Table:
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    for heading in ("measure", "expected", "ours, with its 95 % interval", "n", "seeds"):
-        table.add_column(heading, justify="right" if heading in ("n", "seeds") else "left")
+    for heading in ("measure", "expected", "ours, with its 95 % interval"):
+        table.add_column(heading)
+    for heading in ("detectable", "n", "seeds"):
+        table.add_column(heading, justify="right")
     for expected, measure in rows:
         seeds = str(measure.seeds) if measure.seeds else "-"
         style = "" if expected else "dim"
-        table.add_row(measure.name, expected, _figure(measure), str(measure.n), seeds, style=style)
+        table.add_row(
+            measure.name, expected, _figure(measure), _detectable(measure), str(measure.n), seeds, style=style
+        )
     return table
 
 
 def _expected(measure: Measure) -> str:
     if measure.bound is None:
-        return "see below"
+        return ""
     side = "above" if measure.above else "below"
     factor, unit = {POINTS: (100, " points"), PERCENT: (100, " %")}.get(measure.unit, (1, ""))
     return f"{side} {factor * measure.bound:g}{unit if measure.bound else ''}"
+
+
+def _detectable(measure: Measure) -> str:
+    if not math.isfinite(measure.detectable):
+        return "-"
+    return percent(measure.detectable) if measure.unit in (POINTS, PERCENT) else f"{measure.detectable:.3f}"
 
 
 def _figure(measure: Measure) -> str:

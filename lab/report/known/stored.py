@@ -39,11 +39,13 @@ def stored(arms: Arms) -> Finding:
     exposures = _exposures(route)
     expected = _expected(exposures)
     mean = float(offered.mean())
+    near = f"within a factor {NEAR:g} of {expected:.2g}"
     claim = Claim(
-        f"within a factor {NEAR:g} of {expected:.2g} bits a parameter",
+        f"{near} bits a parameter",
         (plain("bits stored a parameter", NUMBER, found, len(rows), seeds),),
         holds=0.0 if expected / NEAR < found.low and found.high < expected * NEAR else 1.0,
         fails=0.0 if found.high < expected / NEAR or found.low > expected * NEAR else 1.0,
+        expected=near,
     )
     listed = [plain("bits learned a fact", NUMBER, each, len(rows), seeds)]
     for name, value in (
