@@ -154,7 +154,8 @@ def train(
     """Train one model; returns it with its tokenizer and what it took.
 
     Now and then it leaves model and `state.json` in `checkpoint`. start: such a folder to go on from; the optimizers
-    begin afresh there, and so do the exercises, with a seed of their own.
+    begin afresh there, warm up again and decay at the end, and so do the exercises, with a seed of their own. Of
+    stages only the one before the decay is kept then.
     """
     torch.manual_seed(seed)
     world = GeneralWorld(size.subjects)
@@ -173,7 +174,10 @@ def train(
     probe = School(tokenizer, world, seeded("probe", seed))
     chosen = optimizers(model)
     peaks = [[group["lr"] for group in optimizer.param_groups] for optimizer in chosen]
+    # A third of a later sitting is not a third of the way.
+    stages = {"before_decay": STAGES["before_decay"]} if start else STAGES
     recent, first_step, begun = 0.0, state.steps, time.perf_counter() - state.seconds
+    first_token = state.tokens
 
     def pieces() -> Iterator[Piece]:
         while True:
@@ -194,7 +198,8 @@ def train(
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         warm = (state.steps - first_step + 1) / WARM_UP_STEPS
-        rate = min(1.0, warm, (1 - state.tokens / size.tokens) / DECAY_SHARE)
+        done = (state.tokens - first_token) / (size.tokens - first_token)
+        rate = min(1.0, warm, (1 - done) / DECAY_SHARE)
         for optimizer, own in zip(chosen, peaks, strict=True):
             for group, peak in zip(optimizer.param_groups, own, strict=True):
                 group["lr"] = peak * rate
@@ -218,8 +223,8 @@ def train(
             spent = state.tokens - state.level_from > LEVEL_SHARE * size.tokens
             if (right > PASSED or spent) and state.level < len(LEVELS) - 1:
                 state.level, state.level_from = state.level + 1, state.tokens
-        for stage, share in STAGES.items():
-            if state.tokens - batch.tokens < share * size.tokens <= state.tokens:
+        for stage, share in stages.items():
+            if state.tokens - batch.tokens < first_token + share * (size.tokens - first_token) <= state.tokens:
                 save(model, tokenizer, checkpoint / "stages" / stage, state)
         if state.steps % KEEP_EVERY == 0:
             save(model, tokenizer, checkpoint, state)
@@ -311,14 +316,12 @@ def build(name: str, seed: int, out: Path, device: str, tokens: int | None, star
     made_by = environment()
     begun_at = json.loads((start / "state.json").read_text()) if start else None
     checkpoint = Path("artifacts") / "foundry" / name
-    if not start:
-        shutil.rmtree(checkpoint, ignore_errors=True)
+    shutil.rmtree(checkpoint / "stages", ignore_errors=True)
     model, tokenizer, state = train(size, seed, device, checkpoint, start)
     building = out.with_name(f".{out.name}.building")
     shutil.rmtree(building, ignore_errors=True)
     save(model, tokenizer, building, state)
-    if (checkpoint / "stages").is_dir():  # All of them, where the training began with no stage behind it.
-        shutil.copytree(checkpoint / "stages", building / "stages")
+    shutil.copytree(checkpoint / "stages", building / "stages")
     card = {
         "model": name,
         "command": f"python -m lab.foundry model={name} seed={seed} tokens={size.tokens}",

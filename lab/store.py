@@ -15,9 +15,12 @@ import secrets
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
+
+from filelock import FileLock
 
 from lab.records import LabError
 
@@ -85,14 +88,17 @@ class Store:
                     return _read(target, reused=True)
                 log.warning("%s is not whole (%s); it is built again", target, problem)
             target.parent.mkdir(parents=True, exist_ok=True)
-            _remove_leftovers(target.parent)
-            # Aside means in the same folder: a rename is atomic only within one file system.
-            aside = target.parent / f".building-{target.name}-{os.getpid()}-{secrets.token_hex(4)}"
-            aside.mkdir()
-            started = time.perf_counter()
-            noted = build(aside)
-            _write_manifest(aside, key, {**(noted or {}), "seconds": time.perf_counter() - started})
-            return _publish(aside, target, key)
+            with _alone(target):
+                if _problem(target, key) is None:  # built while this process waited
+                    return _read(target, reused=True)
+                _remove_leftovers(target.parent)
+                # Aside means in the same folder: a rename is atomic only within one file system.
+                aside = target.parent / f".building-{target.name}-{os.getpid()}-{secrets.token_hex(4)}"
+                aside.mkdir()
+                started = time.perf_counter()
+                noted = build(aside)
+                _write_manifest(aside, key, {**(noted or {}), "seconds": time.perf_counter() - started})
+                return _publish(aside, target, key)
         except BaseException as error:
             if aside is not None:
                 shutil.rmtree(aside, ignore_errors=True)
@@ -112,6 +118,21 @@ class Store:
                 continue
             if same and _problem(folder, key) is None:
                 yield _read(folder, reused=True)
+
+
+@contextmanager
+def _alone(target: Path) -> Iterator[None]:
+    """One builder of an artifact at a time: a second would do the same work. The system frees the lock of a dead one.
+
+    The file is taken away before it is let go. Who waits for it then goes on, and who comes in between builds too:
+    what is lost is work, never an artifact.
+    """
+    file = target.parent / f".{target.name}.lock"
+    with FileLock(file):
+        try:
+            yield
+        finally:
+            file.unlink(missing_ok=True)
 
 
 def _files(folder: Path) -> list[str]:

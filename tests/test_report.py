@@ -284,7 +284,7 @@ def test_a_clear_winner_is_named_and_gold_is_never_one(tmp_path: Path) -> None:
         large_run(tmp_path / name, name, chance, number)
     runs, _ = gather([tmp_path])
     frame, routes = compare(runs), routes_of(runs)
-    first, second, third = verdict(frame, routes, "rag")
+    first, second, third, front = verdict(frame, routes, "rag")
     assert re.match(r"cpt_rag \(.*\) leads, beyond chance", first)
     share = float(re.search(r"rag closes ([\d.]+) %", second)[1])  # type: ignore[index]
     score = {name: value(frame, name, "exam", "all", "exact_match")["value"] for name in ("closed_book", "rag", "gold")}
@@ -292,6 +292,8 @@ def test_a_clear_winner_is_named_and_gold_is_never_one(tmp_path: Path) -> None:
     assert share == pytest.approx(100 * by_hand, abs=0.06)
     assert "behind gold on" in second
     assert "against closed_book" in third
+    assert front.startswith("Pareto front by point estimates (gained, lost, in points): ")
+    assert "gold" not in front
     assert warnings(routes, "rag") == []
 
 

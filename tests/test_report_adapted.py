@@ -206,6 +206,7 @@ def test_ten_routes_with_two_seeds_in_one_report(tmp_path: Path, capsys: pytest.
     assert "Warning: " not in shown
     assert (tmp_path / "comparison.csv").read_text().startswith(CSV_HEADER + "\n")
     assert len(pd.read_csv(tmp_path / "forgetting.csv")) == 9 * 3  # all, closed_book, and bits per byte
+    assert len(pd.read_csv(tmp_path / "plane.csv")) == 9
     picture = (tmp_path / "comparison.png").read_bytes()
     assert struct.unpack(">II", picture[16:24]) == (900, 650)
 
@@ -227,8 +228,8 @@ def test_what_practice_and_reverse_say_of_the_weights(tmp_path: Path) -> None:
         route(tmp_path, name)
     routes, frame = opened(tmp_path)
     said = verdict(frame, routes, "rag")
-    assert len(said) == 5
-    practised, reverse = said[3:]
+    assert len(said) == 6
+    practised, reverse = said[4:]
     lora = [value(frame, "lora", "exam", "all", "score", side) for side in ("yes", "no")]
     assert f"lora {100 * (lora[0]['value'] - lora[1]['value']):+.1f} points" in practised
     assert "not paired" in practised
@@ -249,9 +250,9 @@ def test_sentences_stay_short_with_many_variants(tmp_path: Path) -> None:
         route(tmp_path, "cpt", settings={"adaptation": {"general_share": share / 10}})
     routes, frame = opened(tmp_path)
     said = verdict(frame, routes, "rag")
-    assert len(said) == 5
+    assert len(said) == 6
     assert max(map(len, said)) < 700
-    assert "cpt general_share=0.7" in said[3]
+    assert "cpt general_share=0.7" in said[4]
 
 
 def test_a_training_that_did_not_take_is_named(tmp_path: Path) -> None:

@@ -181,7 +181,7 @@ def test_a_builder_killed_in_mid_write_is_ignored_and_removed_when_old(tmp_path:
     """
     with run_python(code, str(tmp_path)) as killed:
         assert killed.wait(30) == -9
-    (leftover,) = (tmp_path / "index").iterdir()
+    (leftover,) = (path for path in (tmp_path / "index").iterdir() if path.is_dir())
     assert leftover.name.startswith(".building-")
     store = Store(tmp_path)
     assert not store.artifact("index", KEY, write("hello")).reused
@@ -193,33 +193,49 @@ def test_a_builder_killed_in_mid_write_is_ignored_and_removed_when_old(tmp_path:
     assert not leftover.exists()
 
 
-def test_two_processes_that_build_the_same(tmp_path: Path) -> None:
+def test_of_two_processes_one_builds_and_the_other_waits(tmp_path: Path) -> None:
     code = """if True:
         import sys, time
         from pathlib import Path
         from lab.store import Store
-        root, me, other = Path(sys.argv[1]), sys.argv[2], sys.argv[3]
+        root, me = Path(sys.argv[1]), sys.argv[2]
         def build(folder):
-            (folder / "a.txt").write_text("same" * 1000)
             (root / f"{me}.started").touch()
-            while not (root / f"{other}.started").exists():  # so that both are building at once
-                time.sleep(0.01)
+            time.sleep(1)
+            (folder / "a.txt").write_text("same" * 1000)
         artifact = Store(root).artifact("index", {"k": 1}, build)
         print(artifact.reused, artifact.digest)
     """
-    with run_python(code, str(tmp_path), "1", "2") as one, run_python(code, str(tmp_path), "2", "1") as two:
+    with run_python(code, str(tmp_path), "1") as one, run_python(code, str(tmp_path), "2") as two:
         said = [process.communicate(timeout=30)[0].split() for process in (one, two)]
     assert (one.returncode, two.returncode) == (0, 0)
     assert sorted(words[0] for words in said) == [b"False", b"True"]
     assert said[0][1] == said[1][1]
-    assert len(os.listdir(tmp_path / "index")) == 1
+    assert len(list(tmp_path.glob("*.started"))) == 1
+    assert len([path for path in (tmp_path / "index").iterdir() if path.is_dir()]) == 1
     assert Store(tmp_path).artifact("index", {"k": 1}, never).reused
 
 
+def test_the_lock_of_a_killed_builder_holds_nobody_up(tmp_path: Path) -> None:
+    code = """if True:
+        import os, signal, sys
+        from pathlib import Path
+        from lab.store import Store
+        Store(Path(sys.argv[1])).artifact("index", {"k": 1}, lambda folder: os.kill(os.getpid(), signal.SIGKILL))
+    """
+    with run_python(code, str(tmp_path)) as killed:
+        assert killed.wait(30) == -9
+    assert list((tmp_path / "index").glob(".*.lock"))
+    assert not Store(tmp_path).artifact("index", {"k": 1}, write("hello")).reused
+
+
 def test_whoever_was_first_with_a_spoilt_artifact_does_not_win(tmp_path: Path) -> None:
+    """As where a file system knows no locks."""
+    theirs = Store(tmp_path / "theirs").artifact("index", KEY, write("hello")).path
+    spoil_a_bit(theirs)
+
     def build(folder: Path) -> None:
-        other = Store(tmp_path).artifact("index", KEY, write("hello"))
-        spoil_a_bit(other.path)
+        theirs.rename(tmp_path / "index" / theirs.name)
         write("hello")(folder)
 
     assert not Store(tmp_path).artifact("index", KEY, build).reused

@@ -83,11 +83,9 @@ def row_faults(row: dict[str, Any]) -> list[str]:
     practised = row.get("practised")
     if practised is not None and not isinstance(practised, bool):
         found.append(f"practised: {practised!r}; true, false or nothing is needed")
-    alternatives = row.get("alternatives")
-    if alternatives is not None and (not isinstance(alternatives, int) or alternatives < 1):
-        found.append(
-            f"alternatives: {alternatives!r}; from how many values the answer was drawn, or nothing, is needed"
-        )
+    drawn = row.get("alternatives")
+    if drawn is not None and (isinstance(drawn, bool) or not isinstance(drawn, int) or drawn < 1):
+        found.append(f"alternatives: {drawn!r}; a whole number of at least 1, or nothing, is needed")
     choices = row.get("choices", [])
     if not isinstance(choices, list):
         return [*found, "choices: a list of texts is needed"]

@@ -1,13 +1,15 @@
 """The report: run folders -> data frames, tables, sentences, pictures. No torch, so a notebook opens a run at once.
 
-`load(run_dir)`, `gather(paths)`, `compare(runs)`, `forgetting(routes)`, `show(paths)`; frames' columns are in the
-docstrings of `Run`, `compare` and `forgetting`.
+`load(run_dir)`, `gather(paths)`, `compare(runs)`, `forgetting(routes)`, `plane(routes)`, `interference(routes)`,
+`show(paths)`; frames' columns are in the docstrings of `Run` and of these functions.
 """
 
 from lab.report.compare import compare, routes_of
 from lab.report.find import find_runs, gather, latest, newest_adapted
 from lab.report.forgetting import forgetting
+from lab.report.interference import interference
 from lab.report.load import Run, load
+from lab.report.plane import plane
 from lab.report.scores import metrics
 from lab.report.show import show
 
@@ -17,10 +19,12 @@ __all__ = [
     "find_runs",
     "forgetting",
     "gather",
+    "interference",
     "latest",
     "load",
     "metrics",
     "newest_adapted",
+    "plane",
     "routes_of",
     "show",
 ]

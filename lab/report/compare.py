@@ -35,8 +35,11 @@ def compare(runs: Sequence[Run], reference: str = "rag") -> pd.DataFrame:
       log_probability over the questions that they apply to; and the rates unknown_right among questions that the corpus
       does not answer, unknown_wrong among those that it does, wrong, format_error, failed), `retrieval` (recall@k, mrr,
       ndcg@10; routes with passages), `general` (score, exact_match, rouge_l and the choice scores, and bits_per_byte of
-      the part "text"), `cost` (prepare_seconds, prepare_tokens, seconds_per_question, prompt_tokens_per_question,
-      bytes_on_disk). part and practised ("yes", "no") are "all" where not split. What is not known has no row.
+      the part "text"), `capacity` (bits_per_fact, offered_bits_per_fact, bits_per_parameter and
+      offered_bits_per_parameter of the part "recall", as `stored_bits` tells; closed-book routes, where questions say
+      from how many values they were drawn), `cost` (prepare_seconds, prepare_tokens, seconds_per_question,
+      prompt_tokens_per_question, bytes_on_disk). part and practised ("yes", "no") are "all" where not split. What is
+      not known has no row.
     - n: questions, texts or ledger rows. value, low, high: the mean and its 95 % interval; scores in 0..1, costs
       without interval. A pooled cost is the mean over seeds.
     - reference, difference, difference_low, difference_high, p_holm: score minus the reference's over the same

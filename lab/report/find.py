@@ -46,7 +46,7 @@ def gather(paths: Iterable[str | Path]) -> tuple[list[Run], list[str]]:
     if not finished:
         raise LabError(f"no finished run: {' '.join(notes)} Run it again.")
     newest: dict[tuple[str, str, int], Run] = {}
-    for run in (load(folder) for folder in sorted(finished, key=_age)):
+    for run in (load(folder) for folder in sorted(finished, key=by_age)):
         key = (run.pipeline, json.dumps([run.manifest[name] for name in (*AXES, "settings")], sort_keys=True), run.seed)
         older = newest.pop(key, None)
         if older is not None:
@@ -92,7 +92,7 @@ def latest(path: str | Path) -> list[Run]:
 
     A run of the lab's own goes before newer answers of other systems, which do not tell what they were prepared from.
     """
-    manifests = {folder: read_manifest(folder) for folder in sorted(find_runs([path]), key=_age)}
+    manifests = {folder: read_manifest(folder) for folder in sorted(find_runs([path]), key=by_age)}
     finished = [folder for folder, manifest in manifests.items() if manifest["finished"]]
     if not finished:
         raise LabError(f"{path}: no finished run there or below; run one with `python -m lab pipeline=rag`")
@@ -107,7 +107,7 @@ def newest_adapted(path: str | Path) -> Path:
 
     Raises LabError where there is none.
     """
-    for folder in sorted(find_runs([path]), key=_age, reverse=True):
+    for folder in sorted(find_runs([path]), key=by_age, reverse=True):
         manifest = read_manifest(folder)
         if manifest["finished"] and manifest["adaptation"] not in ("none", EXTERNAL):
             # The folder of a run on its own stands directly below `path`.
@@ -115,6 +115,6 @@ def newest_adapted(path: str | Path) -> Path:
     raise LabError(f"{path}: no finished run of an adapted route; make one with `python -m lab pipeline=lora`")
 
 
-def _age(folder: Path) -> tuple[int, str]:
+def by_age(folder: Path) -> tuple[int, str]:
     """Sorts the newest last; folders written in the same instant go by name."""
     return (folder / MANIFEST).stat().st_mtime_ns, str(folder)

@@ -74,7 +74,7 @@ class Run:
     - answers: in the order of questions; suite, question_id, text, passages (of (id, score), best first),
       prompt_digest, prompt_tokens, answer_tokens, seconds, retrieval_seconds, log_probability (natural log), choices,
       error (why there is no answer, None where there is one), those of `lab.records.Grade` (scores in 0..1), and of the
-      question: part, practised, cluster, answerable, kind, chance. Numbers that are not known,
+      question: part, practised, alternatives, cluster, answerable, kind, chance. Numbers that are not known,
       or do not apply, are NaN.
     - texts: text_id, bits, bytes of the held-out general text.
     - costs: phase, seconds, cpu_seconds, tokens, bytes, peak_rss_bytes, reused, detail.
@@ -230,7 +230,8 @@ def _questions(folder: Path) -> pd.DataFrame:
         raise LabError(f"{path}: no exam question; run it again with an exam")
     frame = pd.DataFrame(rows, columns=["suite", *QUESTION_COLUMNS, *DERIVED])
     # None must stay None: a float column would turn it into NaN, which is neither practised nor unpractised.
-    frame["practised"] = pd.Series([row["practised"] for row in rows], dtype=object)
+    for name in ("practised", "alternatives"):
+        frame[name] = pd.Series([row[name] for row in rows], dtype=object)
     return frame
 
 
@@ -254,4 +255,5 @@ def _answers(folder: Path, questions: pd.DataFrame) -> pd.DataFrame:
     frame = frame.astype(dict.fromkeys(NUMBERS, float))  # a column of nothing but null would not be one of numbers
     for column in ("part", "practised", *DERIVED):
         frame[column] = questions[column]
+    frame["alternatives"] = questions["alternatives"].astype(float)
     return frame

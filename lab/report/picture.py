@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import cycle, product
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -14,9 +15,10 @@ from matplotlib.lines import Line2D
 from matplotlib.transforms import Bbox
 
 from lab.records import LabError
-from lab.report.compare import base_of, paired
+from lab.report.compare import base_of
+from lab.report.plane import front_of, plane
 from lab.report.plots import COLOURS, MARKERS
-from lab.report.scores import SCORE, Route
+from lab.report.scores import Route
 
 Ends = tuple[float, float, float]  # estimate, low, high
 # These keep colour and marker from one picture to the next; others take what is left.
@@ -24,24 +26,25 @@ ADAPTATIONS, CONTEXTS = ("none", "lora", "cpt"), ("none", "retrieved", "gold", "
 # Where a label may stand beside its point, nearest first, in pixels; to the right and above before the others.
 DIRECTIONS = ((1, 1), (1, -1), (-1, 1), (-1, -1), (1, 0), (-1, 0), (0, 1), (0, -1))
 DISTANCES = (8, 16, 30, 44, 60)
+FRONT: dict[str, Any] = {"color": "black", "linewidth": 0.9, "linestyle": (0, (5, 4))}
 MARKER = 7  # pixels to each side of a point that a label keeps off
 
 
 def gained_and_lost(routes: Sequence[Route], forgotten: pd.DataFrame) -> Figure:
     """Exam score gained over general score lost, in points against the base closed-book; 900 x 650 pixels.
 
-    forgotten: of `forgetting`. One labelled point a route with both 95 % intervals; colour is the adaptation, marker
-    the context. Raises LabError where there is no base, no other route or no general suite.
+    forgotten: of `forgetting`. One labelled point a route with both 95 % intervals, placed by `plane`; colour is the
+    adaptation, marker the context, and dashed steps join the Pareto front. Raises LabError where there is no base, no
+    other route or no general suite.
     """
-    base, lost = base_of(routes), forgotten[(forgotten["part"] == "all") & (forgotten["metric"] == SCORE)]
-    if base is None or lost.empty:
+    base, placed = base_of(routes), plane(routes, forgotten)
+    if base is None or placed.empty:
         raise LabError("it needs the base closed-book, another route and a general suite")
-    rows = lost.set_index("pipeline")
-    others = [route for route in routes if route.pipeline in rows.index]
+    named = {route.pipeline: route for route in routes}
+    others = [named[pipeline] for pipeline in placed["pipeline"]]
     points: list[tuple[Ends, Ends]] = []
-    for route in others:
-        row, gain = rows.loc[route.pipeline], paired(route, base, "exam")
-        losses, gains = (row["forgotten"], row["low"], row["high"]), (gain.estimate, gain.low, gain.high)
+    for _, row in placed.iterrows():
+        losses, gains = (tuple(row[[axis, f"{axis}_low", f"{axis}_high"]]) for axis in ("lost", "gained"))
         points.append((_hundredfold(losses), _hundredfold(gains)))
 
     # A figure with a canvas of its own is saved without a screen, and leaves alone what a notebook draws on.
@@ -55,6 +58,9 @@ def gained_and_lost(routes: Sequence[Route], forgotten: pd.DataFrame) -> Figure:
     for route, (x, y) in zip(others, points, strict=True):
         look = {"color": colours[route.adaptation], "marker": markers[route.context], "markersize": 8}
         axes.errorbar(x[0], y[0], _arms(y), _arms(x), elinewidth=1.2, capsize=3, **look)  # type: ignore[arg-type]
+    front = front_of(placed)
+    if len(front) > 1:
+        axes.plot(100 * front["lost"], 100 * front["gained"], drawstyle="steps-post", zorder=1.5, **FRONT)
     axes.margins(0.1)
     axes.grid(alpha=0.25)
     axes.text(0.01, 0.985, "\N{NORTH WEST ARROW} better", transform=axes.transAxes, va="top", color="grey", fontsize=9)
@@ -70,6 +76,8 @@ def gained_and_lost(routes: Sequence[Route], forgotten: pd.DataFrame) -> Figure:
     )
     shown = [Line2D([], [], color=colour, linewidth=6, label=f"adaptation: {name}") for name, colour in colours.items()]
     shown += [Line2D([], [], color="black", marker=m, ls="", label=f"context: {name}") for name, m in markers.items()]
+    if len(front) > 1:
+        shown.append(Line2D([], [], label="Pareto front, by point estimates", **FRONT))
     figure.legend(handles=shown, loc="outside lower center", ncols=4, frameon=False, fontsize=9)
     figure.draw_without_rendering()  # so that places in pixels are known
     _label(axes, [route.label.replace(" ", "\n") for route in others], points)
@@ -81,9 +89,9 @@ def _looks(first: Sequence[str], drawn: Sequence[str], looks: Sequence[str]) -> 
     return {name: look for name, look in zip(dict.fromkeys([*first, *drawn]), cycle(looks)) if name in drawn}
 
 
-def _hundredfold(ends: Ends) -> Ends:
+def _hundredfold(ends: tuple[float, ...]) -> Ends:
     """Shares as points; an interval without ends is drawn without length."""
-    known = ends if np.isfinite(ends).all() else (ends[0],) * 3
+    known = ends if np.isfinite(np.asarray(ends, dtype=float)).all() else (ends[0],) * 3
     return 100 * known[0], 100 * known[1], 100 * known[2]
 
 

@@ -10,11 +10,19 @@ import pandas as pd
 from matplotlib.axes import Axes
 from numpy.typing import NDArray
 
+from lab.records import LabError
 from lab.report.load import Run
 from lab.report.scores import SCORE
 
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#F0E442", "#000000")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")  # so that the plot also reads without colour
+
+# Of each measure in training: what its private column begins with, its unit, the titles of both panels.
+CURVES = {
+    "loss": ("domain", "loss (nats a token)", ("Loss on private text", "Loss on general text")),
+    "bits_per_byte": ("domain", "bits per byte", ("Bits per byte of private text", "Bits per byte of general text")),
+    "score": ("exam", "score (%)", ("Sample of the exam, closed-book", "Sample of the general suite")),
+}
 
 
 def score_by_part(frame: pd.DataFrame) -> Axes:
@@ -44,32 +52,35 @@ def score_by_part(frame: pd.DataFrame) -> Axes:
     return axes
 
 
-def training_curves(runs: Sequence[Run]) -> NDArray[np.object_]:
-    """Loss on private text (left) and on general text (right) over the tokens trained on, a line a run.
+def training_curves(runs: Sequence[Run], column: str = "loss") -> NDArray[np.object_]:
+    """What was measured while weights were adapted, over the tokens trained on, a line a run. Returns the two axes.
 
-    Runs whose weights were not adapted have no line; seeds of one pipeline share its colour. Returns the two axes.
+    column: `loss`, `bits_per_byte` (the same texts as compression) or `score` (closed-book, of a small sample); of what
+    is private on the left, of what is general on the right. Runs whose weights were not adapted have no line; seeds of
+    one pipeline share its colour.
     """
+    if column not in CURVES:
+        raise LabError(f"column={column}: not measured in training; give {' or '.join(CURVES)}")
+    private, unit, titles = CURVES[column]
     trained = [run for run in runs if not run.training.empty]
     names = list(dict.fromkeys(run.pipeline for run in trained))
     _, both = plt.subplots(1, 2, figsize=(11, 4), layout="constrained", sharex=True)
-    for axes, column, title in zip(
-        both, ("domain_loss", "general_loss"), ("private text", "general text"), strict=True
-    ):
+    for axes, measure, title in zip(both, (f"{private}_{column}", f"general_{column}"), titles, strict=True):
         for run in trained:
             number = names.index(run.pipeline)
-            measured = run.training.dropna(subset=[column])
+            measured = run.training.dropna(subset=[measure])
             first = next(other for other in trained if other.pipeline == run.pipeline)
             axes.plot(
                 measured["tokens"],
-                measured[column],
+                measured[measure] * (100 if column == "score" else 1),
                 color=COLOURS[number % len(COLOURS)],
                 marker=MARKERS[number % len(MARKERS)],
                 markersize=4,
                 label=run.pipeline if run is first else None,
             )
-        axes.set_title(f"Loss on {title}")
+        axes.set_title(title)
         axes.set_xlabel("tokens trained on")
-        axes.set_ylabel("loss (nats a token)")
+        axes.set_ylabel(unit)
         axes.grid(alpha=0.3)
     if trained:
         both[0].legend(frameon=False)

@@ -1,4 +1,4 @@
-"""One route's own scores, a row each: exam, retrieval, general suite, cost."""
+"""One route's own scores, a row each: exam, retrieval, general suite, capacity, cost."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from lab.judge.capacity import stored_bits
 from lab.judge.retrieval import MEASURES
 from lab.judge.statistics import Interval, interval
 from lab.report.load import EXTERNAL, Run
@@ -28,6 +29,7 @@ SCORES = (
     *("choice_letter", "choice_text", "choice_text_normalised"),
 )
 GENERAL_SCORES = (SCORE, "exact_match", "rouge_l", *SCORES[-3:])
+RECALL = "recall"  # the part that asks for a value as the corpus tells it
 # Rates of outcomes, with the questions that they are a share of: answerable ones, the others, or all (None).
 OUTCOME_RATES = {
     "unknown_right": ("unknown_right", False),
@@ -163,7 +165,7 @@ def route_rows(route: Route) -> list[dict[str, Any]]:
 
     n: questions (texts, ledger rows) that the value is over. low, high: 95 % interval, None for costs.
     """
-    return [*_exam(route), *_retrieval(route), *_general(route), *_costs(route)]
+    return [*_exam(route), *_retrieval(route), *_general(route), *_capacity(route), *_costs(route)]
 
 
 def metrics(run: Run) -> dict[str, dict[str, dict[str, dict[str, float | int | None]]]]:
@@ -237,6 +239,28 @@ def _general(route: Route) -> Iterator[dict[str, Any]]:
     if not texts.empty:
         found = ratio_interval(route.texts("bits"), route.texts("bytes"), texts["text_id"].tolist())
         yield _row("general", "text", "all", "bits_per_byte", len(texts), found)
+
+
+def _capacity(route: Route) -> Iterator[dict[str, Any]]:
+    """What the weights hold, closed-book, over recall questions that tell from how many values they were drawn."""
+    manifest = route.runs[0].manifest
+    if not (route.by_weights or route.is_base) or None in (manifest["facts"], manifest["parameters"]):
+        return
+    asked = route.known("alternatives", route.choose("exam", RECALL, answerable=True))
+    asked = route.known("log_probability", asked)
+    if len(asked):
+        alternatives = route.matrix("alternatives", asked)[0]
+        found = stored_bits(
+            *(route.matrix("log_probability", asked), alternatives, route.clusters(asked)),
+            *(manifest["facts"], manifest["parameters"]),
+        )
+        for metric, bits in (
+            ("bits_per_fact", found.bits_per_fact),
+            ("offered_bits_per_fact", found.offered_bits_per_fact),
+            ("bits_per_parameter", found.bits_per_parameter),
+            ("offered_bits_per_parameter", found.offered_bits_per_parameter),
+        ):
+            yield _row("capacity", RECALL, "all", metric, len(asked), bits)
 
 
 def _costs(route: Route) -> Iterator[dict[str, Any]]:

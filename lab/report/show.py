@@ -1,4 +1,4 @@
-"""Runs -> tables, sentences, warnings, `comparison.csv`, `forgetting.csv` and the picture `comparison.png`."""
+"""Runs -> tables, sentences, warnings, tidy CSV files beside each other and the picture `comparison.png`."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from lab.records import LabError
 from lab.report.compare import compare, routes_of
 from lab.report.find import gather
 from lab.report.forgetting import forgetting
+from lab.report.interference import interference
+from lab.report.plane import plane
 from lab.report.table import WIDTH, print_table
 from lab.report.verdict import verdict
 from lab.report.warnings import leaks, warnings
@@ -22,19 +24,19 @@ def show(paths: Sequence[str | Path], reference: str = "rag", csv: str | Path | 
     """Print the comparison of the runs at or below the paths, and write it as CSV and as a picture.
 
     reference: the pipeline that differences are taken against. csv: where to; `comparison.csv` in the first path if
-    None. `forgetting.csv` and `comparison.png` go beside it; where they cannot be made, older ones are taken away. Of
-    several runs of one pipeline and seed the newest counts, and what is left out is said. Raises LabError where there
-    is no finished run, or the runs cannot be compared.
+    None. `forgetting.csv`, `plane.csv`, `interference.csv` and `comparison.png` go beside it; where they cannot be
+    made, older ones are taken away. Of several runs of one pipeline and seed the newest counts, and what is left out is
+    said. Raises LabError where there is no finished run, or the runs cannot be compared.
     """
     from lab.report.picture import gained_and_lost  # Late: matplotlib takes a second that no other command should pay.
 
     target = Path(csv) if csv is not None else Path(paths[0]) / "comparison.csv"
     runs, notes = gather(paths)
     frame, routes = compare(runs, reference), routes_of(runs)
-    forgotten = forgetting(routes)
+    forgotten, interfered = forgetting(routes), interference(routes)
     # A pipe has no width of its own, and rich would take 80 columns.
     console = Console(width=None if sys.stdout.isatty() else WIDTH, markup=False, highlight=False)
-    print_table(frame, forgotten, routes, reference, console)
+    print_table(frame, forgotten, interfered, routes, reference, console)
     console.print()
     for sentence in verdict(frame, routes, reference):
         console.print(Text(sentence))
@@ -42,14 +44,17 @@ def show(paths: Sequence[str | Path], reference: str = "rag", csv: str | Path | 
         console.print(Text(f"Leak: {leak}", style="bold red"))
     for warning in warnings(routes, reference):
         console.print(Text(f"Warning: {warning}", style="yellow"))
-    written, beside, picture = [target], target.with_name("forgetting.csv"), target.with_name("comparison.png")
+    tables = {"forgetting": forgotten, "plane": plane(routes, forgotten), "interference": interfered}
+    beside = {target.with_name(f"{name}.csv"): table for name, table in tables.items()}
+    written, picture = [target], target.with_name("comparison.png")
     try:
         frame.to_csv(target, index=False, float_format="%.6g")
-        for path in (beside, picture):
+        for path in (*beside, picture):
             path.unlink(missing_ok=True)  # one of an earlier report would pass for this one's
-        if not forgotten.empty:
-            forgotten.to_csv(beside, index=False, float_format="%.6g")
-            written.append(beside)
+        for path, table in beside.items():
+            if not table.empty:
+                table.to_csv(path, index=False, float_format="%.6g")
+                written.append(path)
         try:
             gained_and_lost(routes, forgotten).savefig(picture)
             written.append(picture)

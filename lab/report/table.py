@@ -14,6 +14,7 @@ from rich.text import Text
 
 from lab.judge.statistics import smallest_detectable_difference
 from lab.report.compare import base_of, paired, paired_values
+from lab.report.interference import WHOLE
 from lab.report.scores import SCORE, SITTING, Route
 from lab.report.wording import count, listed, percent, points, rise, seconds, size, span
 
@@ -30,15 +31,23 @@ COSTS = {
     "bytes_on_disk": (size, False),
 }
 KINDS = {"short": "exact match", "long": "ROUGE-L", "choice": "letter of the answer"}
+OVER = {"exam": "exam", "general": "general questions that bring their text"}
+HEADS = {SCORE: "score", "unknown_right": "unknown, rightly", "unknown_wrong": "unknown, wrongly"}
 NAMED = 5  # ids of failed answers that a note names
 
 
 def print_table(
-    frame: pd.DataFrame, forgotten: pd.DataFrame, routes: Sequence[Route], reference: str, console: Console
+    frame: pd.DataFrame,
+    forgotten: pd.DataFrame,
+    interfered: pd.DataFrame,
+    routes: Sequence[Route],
+    reference: str,
+    console: Console,
 ) -> None:
-    """Print scores and costs, recall@3 where there is retrieval, what was forgotten, and how much this exam can tell.
+    """Print scores and costs, recall@3, what was forgotten, how the adapted read, and how much this exam can tell.
 
-    frame: of `compare`. forgotten: of `forgetting`. Names from the data are shown as they are, never read as markup.
+    frame: of `compare`. forgotten: of `forgetting`. interfered: of `interference`. What there is none of is left out.
+    Names from the data are shown as they are, never read as markup.
     """
     console.print(_scores(frame, routes))
     retrieval = frame[(frame["suite"] == "retrieval") & (frame["metric"] == "recall@3")]
@@ -47,6 +56,8 @@ def print_table(
     base = base_of(routes)
     if base is not None and not forgotten.empty:
         console.print(_forgotten(forgotten, routes, base))
+    if not interfered.empty:
+        console.print(_interfered(interfered, routes))
     for line in _notes(frame, forgotten, routes, reference):
         console.print(Text(line))
 
@@ -115,13 +126,36 @@ def _forgotten(forgotten: pd.DataFrame, routes: Sequence[Route], base: Route) ->
         cells = []
         for column in columns:
             row = rows.loc[(route.pipeline, *column)]
-            star = "*" if row["p_holm"] < ALPHA else ""
             if column[1] == "bits_per_byte":
+                star = "*" if row["p_holm"] < ALPHA else ""
                 cells.append(rise(row["forgotten"], row["low"], row["high"], star))
             else:
-                cells.append(f"{100 * row['forgotten']:+.1f}{star}  {span(row['low'], row['high'], signed=True)}")
+                cells.append(_points_cell(row, "forgotten"))
         table.add_row(Text(_label(route)), *(Text(cell) for cell in cells))
     return table
+
+
+def _interfered(interfered: pd.DataFrame, routes: Sequence[Route]) -> Table:
+    """Points that reading and abstaining changed by, each with its interval; by part they are in the CSV."""
+    table = _table("Reading and abstaining: adapted weights against the base in the same context, points (+ is more).")
+    for head in ("against", "over"):
+        table.add_column(_head(head))
+    for head in HEADS.values():
+        table.add_column(_head(head), justify="right")
+    rows = interfered[interfered["part"].isin(WHOLE.values())].set_index(["pipeline", "metric"])
+    labels = {route.pipeline: _label(route) for route in routes}
+    for pipeline in dict.fromkeys(interfered["pipeline"]):
+        mine = rows.loc[pipeline]
+        cells = [_points_cell(mine.loc[metric], "change") if metric in mine.index else "-" for metric in HEADS]
+        suite, against = mine["suite"].iloc[0], mine["against"].iloc[0]
+        table.add_row(*(Text(cell) for cell in (labels[pipeline], labels[against], OVER[suite], *cells)))
+    return table
+
+
+def _points_cell(row: pd.Series, column: str) -> str:
+    """A difference in points, its star and its interval: "-4.0*  -7..-1"."""
+    star = "*" if row["p_holm"] < ALPHA else ""
+    return f"{100 * row[column]:+.1f}{star}  {span(row['low'], row['high'], signed=True)}"
 
 
 def _notes(frame: pd.DataFrame, forgotten: pd.DataFrame, routes: Sequence[Route], reference: str) -> Iterator[str]:
@@ -142,6 +176,7 @@ def _notes(frame: pd.DataFrame, forgotten: pd.DataFrame, routes: Sequence[Route]
             f"Points lost: score of {base.pipeline} minus the route's; * beyond chance, as above. A route with the "
             "base's own weights forgets nothing: what it loses, its passages cost."
         )
+    yield from _stored(frame, routes)
     yield from _failed(routes)
     external = [route.label for route in routes if route.is_external]
     if external:
@@ -159,6 +194,22 @@ def _what_counts(route: Route) -> str:
     """What the score is: of the exam's kinds of question, each, the most frequent first."""
     kinds = Counter(route.runs[0].arrays["kind"][route.choose("exam")].tolist())
     return listed([KINDS[kind] for kind, _ in kinds.most_common()])
+
+
+def _stored(frame: pd.DataFrame, routes: Sequence[Route]) -> Iterator[str]:
+    """What weights hold of the corpus, where questions tell from how many values they were drawn."""
+    told, offered = [], ""
+    for route in routes:
+        rows = route_rows_of(frame, route)
+        found = rows[rows["suite"] == "capacity"].set_index("metric")
+        if not found.empty:
+            fact, offer = found.loc["bits_per_fact"], found.loc["offered_bits_per_fact", "value"]
+            each = found.loc["bits_per_parameter", "value"]
+            ends = f" ({fact['low']:.1f}..{fact['high']:.1f})" if np.isfinite(fact["high"]) else ""
+            told.append(f"{route.label} {fact['value']:.1f}{ends}, {each:.2g} a parameter")
+            offered = f"{offer:.1f} ({found.loc['offered_bits_per_parameter', 'value']:.2g} a parameter)"
+    if told:
+        yield f"Bits a fact that the weights hold of {offered} that recall questions ask for: {'; '.join(told)}."
 
 
 def _failed(routes: Sequence[Route]) -> Iterator[str]:

@@ -1,13 +1,15 @@
-"""What the numbers say, in three to five sentences that claim no more than the intervals allow."""
+"""What the numbers say, in three to six sentences that claim no more than the intervals allow."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import pandas as pd
 
 from lab.judge.statistics import Difference, holm, unpaired_difference
 from lab.report.compare import base_of, paired, paired_values
+from lab.report.plane import front_of, plane
 from lab.report.scores import SCORE, Route, ratio_interval
 from lab.report.table import ALPHA, route_rows_of
 from lab.report.wording import count, listed, percent, points, seconds, span
@@ -19,17 +21,20 @@ COSTS = {
     "prompt_tokens_per_question": ("prompt tokens a question", count),
 }
 
+NAMED = 5  # routes on the front that are told one by one
+
 
 def verdict(frame: pd.DataFrame, routes: Sequence[Route], reference: str) -> list[str]:
     """Who leads; how much of the gap from floor to ceiling the reference closes; what it cost, in ability and effort.
 
-    Where weights were adapted also what they hold without a book: of practised documents against the others, and asked
+    Of two routes or more that one might choose, also which are on the Pareto front of gained against lost. Where
+    weights were adapted also what they hold without a book: of practised documents against the others, and asked
     in reverse. "Beyond chance" is p < 0.05 after Holm over the comparisons that the sentence rests on; in the last it
     is the frame's own, over all routes.
     """
     said = [_lead(frame, routes, reference), _gap(frame, routes, reference), _price(frame, routes)]
     learned = [route for route in routes if route.by_weights]
-    return [*said, *_practised(learned), *_reverse(frame, learned, routes, reference)]
+    return [*said, *_front(routes), *_practised(learned), *_reverse(frame, learned, routes, reference)]
 
 
 def _is_floor(route: Route) -> bool:
@@ -131,6 +136,43 @@ def _kept(shown: Sequence[Route], routes: Sequence[Route]) -> str:
     found = [paired(route, base, "general") for route in others]
     adjusted = holm([difference.p for difference in found])
     return f"against {base.pipeline}, {_by_chance([r.label for r in others], found, adjusted)}"
+
+
+def _front(routes: Sequence[Route]) -> list[str]:
+    """The Pareto front of `plane`, and which neighbours on it chance alone may have told apart."""
+    placed = plane(routes)
+    if (~placed["control"].astype(bool)).sum() < 2:
+        return []
+    by_name = {route.pipeline: route for route in routes}
+    front = front_of(placed)
+    on_it = [by_name[pipeline] for pipeline in front["pipeline"]]
+    places = zip(on_it, front["gained"], front["lost"], strict=True)
+    named = [f"{route.label} ({100 * gained:+.1f}, {_plain(lost)})" for route, gained, lost in places]
+    said = listed(named) if len(named) <= NAMED else f"{len(named)} routes, from {named[0]} to {named[-1]}"
+    alone = " alone" if len(named) == 1 else ""
+    return [f"Pareto front by point estimates (gained, lost, in points): {said}{alone}{_neighbours(on_it)}."]
+
+
+def _neighbours(front: Sequence[Route]) -> str:
+    """Which routes next to each other on the front differ within chance in what they gain, or in what they lose."""
+    pairs = list(pairwise(front))
+    found = [paired(one, other, suite) for one, other in pairs for suite in ("exam", "general")]
+    doubtful = [p >= ALPHA for p in holm([difference.p for difference in found])] if pairs else []
+    told = []
+    for (one, other), gain, loss in zip(pairs, doubtful[::2], doubtful[1::2], strict=True):
+        if gain or loss:
+            both = "gain and lose" if gain and loss else "gain" if gain else "lose"
+            told.append(f"{one.label} and {other.label} in what they {both}")
+    if not told:
+        return "; neighbours on it differ beyond chance in both" if pairs else ""
+    if len(told) > 3:
+        return f"; {len(told)} of {len(pairs)} neighbours on it are within chance of each other in one of the two"
+    return f"; within chance of each other are {'; '.join(told)}"
+
+
+def _plain(share: float) -> str:
+    """A share in percent with one decimal, without a sign for what rounds to nothing."""
+    return f"{round(100 * share, 1) + 0.0:.1f}"
 
 
 def _practised(learned: Sequence[Route]) -> list[str]:

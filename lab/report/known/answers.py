@@ -26,7 +26,6 @@ from lab.report.known.measures import (
     unpaired,
 )
 from lab.report.known.stored import stored
-from lab.report.scores import Route
 
 EXAM, GENERAL = Asked(), Asked(suite="general")
 ANSWERABLE = Asked(answerable=True)
@@ -150,13 +149,12 @@ def _k6(arms: Arms) -> Finding:
         (
             less("exam: cpt - lora", cpt, lora, EXAM),
             less("general score lost: cpt - lora", lora, cpt, GENERAL),
-            *(less(f"general score lost: {n}", base, r, GENERAL) for n, r in _named(cpt, low, lora)),
+            *(
+                less(f"general score lost: {name}", base, route, GENERAL)
+                for name, route in (("cpt", cpt), ("lora_low", low), ("lora", lora))
+            ),
         ),
     )
-
-
-def _named(cpt: Route, low: Route, lora: Route) -> tuple[tuple[str, Route], ...]:
-    return (("cpt", cpt), ("lora_low", low), ("lora", lora))
 
 
 def _k7(arms: Arms) -> Finding:

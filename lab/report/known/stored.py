@@ -6,7 +6,8 @@ import math
 
 import numpy as np
 
-from lab.judge.statistics import Interval, interval
+from lab.judge.capacity import stored_bits
+from lab.judge.statistics import Interval
 from lab.report.known.arms import Arms, Key
 from lab.report.known.claims import Claim, Finding
 from lab.report.known.measures import NUMBER, Asked, known_values, plain, seeds_of
@@ -21,40 +22,36 @@ LEAST_OFFERED = 1.0  # bits a parameter
 
 
 def stored(arms: Arms) -> Finding:
-    """Bits a parameter of the cpt arm, after Allen-Zhu and Li (2024): facts x mean of (log2 V + log2 p) / parameters.
+    """Bits a parameter of the cpt arm, as `stored_bits` has them of Allen-Zhu and Li (2024).
 
-    V: from how many equally likely values an answer was drawn. p: of the right answer, asked closed-book in the recall
-    questions, which stand for all facts of the corpus. What the base knows besides is not counted.
+    By the recall questions, asked closed-book, which stand for all facts of the corpus.
     """
     route = arms.route(*CPT)
     rows, seeds = ASKED.rows(route), seeds_of([route])
-    offered = np.log2(route.runs[0].questions["alternatives"].to_numpy(dtype=float)[rows])
+    drawn_from = route.runs[0].questions["alternatives"].to_numpy(dtype=float)[rows]
     facts, parameters = (route.runs[0].manifest[name] for name in ("facts", "parameters"))
-    if not len(rows) or np.isnan(offered).any() or None in (facts, parameters):
+    if not len(rows) or np.isnan(drawn_from).any() or None in (facts, parameters):
         return Finding((), too_small="from how many values answers were drawn, facts or parameters are not known")
-    learned = offered + known_values(route, "log_probability", rows) / math.log(2)
-    each = interval(learned, route.clusters(rows), bounded=False)
-    whole = facts / parameters
-    found = Interval(each.estimate * whole, each.low * whole, each.high * whole)
+    values, clusters = known_values(route, "log_probability", rows), route.clusters(rows)
+    found = stored_bits(values, drawn_from, clusters, facts, parameters)
     exposures = _exposures(route)
     expected = _expected(exposures)
-    mean = float(offered.mean())
-    near = f"within a factor {NEAR:g} of {expected:.2g}"
+    near, held = f"within a factor {NEAR:g} of {expected:.2g}", found.bits_per_parameter
     claim = Claim(
         f"{near} bits a parameter",
-        (plain("bits stored a parameter", NUMBER, found, len(rows), seeds),),
-        holds=0.0 if expected / NEAR < found.low and found.high < expected * NEAR else 1.0,
-        fails=0.0 if found.high < expected / NEAR or found.low > expected * NEAR else 1.0,
+        (plain("bits stored a parameter", NUMBER, held, len(rows), seeds),),
+        holds=0.0 if expected / NEAR < held.low and held.high < expected * NEAR else 1.0,
+        fails=0.0 if held.high < expected / NEAR or held.low > expected * NEAR else 1.0,
         expected=near,
     )
-    listed = [plain("bits learned a fact", NUMBER, each, len(rows), seeds)]
-    for name, value in (
-        ("bits offered a fact", mean),
-        ("bits offered a parameter", mean * whole),
-        ("exposures a fact", exposures),
-    ):
-        listed.append(plain(name, NUMBER, Interval(value, value, value), len(rows), seeds))
-    return Finding((claim,), tuple(listed), _too_small(mean, facts, parameters, exposures))
+    listed = (
+        plain("bits learned a fact", NUMBER, found.bits_per_fact, len(rows), seeds),
+        plain("bits offered a fact", NUMBER, found.offered_bits_per_fact, len(rows), seeds),
+        plain("bits offered a parameter", NUMBER, found.offered_bits_per_parameter, len(rows), seeds),
+        plain("exposures a fact", NUMBER, Interval(exposures, exposures, exposures), len(rows), seeds),
+    )
+    offered = found.offered_bits_per_fact.estimate
+    return Finding((claim,), listed, _too_small(offered, facts, parameters, exposures))
 
 
 def _too_small(each: float, facts: int, parameters: int, exposures: float) -> str | None:
