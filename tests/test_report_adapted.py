@@ -19,7 +19,7 @@ from test_report import CSV_HEADER, GENERAL, large_exam, make_run, small_run, va
 from lab.judge.statistics import holm, interval, paired_difference, unpaired_difference
 from lab.ledger import Entry
 from lab.records import LabError, write_jsonl
-from lab.report import compare, forgetting, gather, load, newest_adapted, routes_of, show
+from lab.report import compare, forgetting, gather, load, newest_adapted, newest_experiment, routes_of, show
 from lab.report.picture import gained_and_lost
 from lab.report.verdict import verdict
 from lab.report.warnings import warnings
@@ -324,3 +324,32 @@ def test_the_notebook_runs_on_made_up_runs(tmp_path: Path, monkeypatch: pytest.M
             exec("".join(cell["source"]), scope)
     assert len(scope["questions"]) == 3
     assert scope["image"].getvalue().startswith(b"\x89PNG")
+
+
+def test_the_forgetting_notebook_runs_on_made_up_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = Path(__file__).parent.parent / "notebooks" / "3_forgetting.ipynb"
+    for name in ("closed_book", "rag", "lora", "cpt"):
+        route(tmp_path / "runs" / "2026-01-02_03-04-05-adaptations", name, (0, 1))
+    for share in ("0.05", "0.5"):
+        for arm in ("world", "self"):
+            words = [f"arm={arm}", f"training.general_share={share}"]
+            folder = tmp_path / "runs" / "2026-01-02_03-04-06-replay_sweep" / f"{arm}-{share}"
+            folder.mkdir(parents=True)
+            route(folder, "cpt", (0,), overrides=words, settings={"share": share, "arm": arm})
+    (tmp_path / "notebooks").mkdir()
+    monkeypatch.chdir(tmp_path / "notebooks")
+    scope: dict[str, Any] = {}
+    for cell in json.loads(path.read_text())["cells"]:
+        if cell["cell_type"] == "code":
+            exec("".join(cell["source"]), scope)
+    assert list(scope["points"].index) == ["rag", "lora", "cpt"]
+    assert scope["shares"]["x"].tolist() == [0.05, 0.5] * 2
+    assert scope["image"].getvalue().startswith(b"\x89PNG")
+
+
+def test_the_newest_experiment_is_found_by_its_name(tmp_path: Path) -> None:
+    for name in ("2026-01-02_03-04-05-rank_sweep", "2026-01-03_03-04-05-rank_sweep", "2026-01-04_03-04-05-known"):
+        (tmp_path / name).mkdir()
+    assert newest_experiment(tmp_path, "rank_sweep").name == "2026-01-03_03-04-05-rank_sweep"
+    with pytest.raises(LabError, match="python -m lab experiment=replay_sweep"):
+        newest_experiment(tmp_path, "replay_sweep")

@@ -5,7 +5,7 @@
 """
 
 from lab.report.compare import compare, routes_of
-from lab.report.find import find_runs, gather, latest, newest_adapted
+from lab.report.find import find_runs, gather, latest, newest_adapted, newest_experiment
 from lab.report.forgetting import forgetting
 from lab.report.interference import interference
 from lab.report.load import Run, load
@@ -24,6 +24,7 @@ __all__ = [
     "load",
     "metrics",
     "newest_adapted",
+    "newest_experiment",
     "plane",
     "routes_of",
     "show",

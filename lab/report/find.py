@@ -115,6 +115,14 @@ def newest_adapted(path: str | Path) -> Path:
     raise LabError(f"{path}: no finished run of an adapted route; make one with `python -m lab pipeline=lora`")
 
 
+def newest_experiment(path: str | Path, name: str) -> Path:
+    """The newest folder of an experiment of arms below `path`. LabError where there is none."""
+    found = sorted(folder for folder in Path(path).glob(f"*-{name}") if folder.is_dir())
+    if not found:
+        raise LabError(f"{path}: no runs of {name} there; make them with `python -m lab experiment={name}`")
+    return found[-1]  # Their names begin with the time.
+
+
 def by_age(folder: Path) -> tuple[int, str]:
     """Sorts the newest last; folders written in the same instant go by name."""
     return (folder / MANIFEST).stat().st_mtime_ns, str(folder)
