@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
 
 from lab.base import EMBEDDED, BaseModel
 from lab.context.gold import Gold
@@ -64,7 +65,19 @@ def test_the_card_says_what_is_measured(card, measured):
 
 
 def test_the_base_is_small_and_plain():
-    files = {path.name for path in EMBEDDED.iterdir()}
-    assert files == {"README.md", "card.json", "config.json", "generation_config.json", "model.safetensors",
-                     "tokenizer.json", "tokenizer_config.json"}  # fmt: skip
-    assert sum(path.stat().st_size for path in EMBEDDED.iterdir()) < 8e6
+    files = {path.relative_to(EMBEDDED).as_posix() for path in EMBEDDED.rglob("*") if path.is_file()}
+    model = {"config.json", "generation_config.json", "model.safetensors", "state.json", "tokenizer.json",
+             "tokenizer_config.json"}  # fmt: skip
+    assert files == {"README.md", "card.json", *model, *(f"stages/before_decay/{name}" for name in model)}
+    assert sum(path.stat().st_size for path in EMBEDDED.rglob("*") if path.is_file()) < 8e6
+
+
+def test_the_stage_before_the_decay_is_of_the_same_training():
+    end, stage = (json.loads((Path(base.location) / "state.json").read_text())
+                  for base in (BaseModel(), BaseModel(stage="before_decay")))  # fmt: skip
+    assert stage["tokens"] < end["tokens"]
+    weights = [base.load("cpu").model.state_dict() for base in (BaseModel(), BaseModel(stage="before_decay"))]
+    name = "model.layers.0.mlp.up_proj.weight"
+    alike = torch.corrcoef(torch.stack([one[name].flatten() for one in weights]))[0, 1]
+    assert 0.5 < alike < 1
+    assert BaseModel().digest != BaseModel(stage="before_decay").digest
