@@ -16,6 +16,7 @@ it is counted as missed.
 
 from __future__ import annotations
 
+import csv
 import json
 import re
 import sys
@@ -30,15 +31,16 @@ import pytest
 from lab.__main__ import command_line
 from lab.exam.leaks import LeakGuard
 from lab.exam.prompts import ask
+from lab.exam.rewording import digits
 from lab.records import Question, write_jsonl
 from lab.worlds.__main__ import write_worlds
 from lab.worlds.embedded import WorldReplay
 from lab.worlds.general import GeneralWorld
-from lab.worlds.statutes import StatuteBook
+from lab.worlds.statutes import EXAM_PARTS, StatuteBook
 from lab.worlds.wording import EXAM
 
-# Ten ways to reword each of the exam's forms, by what changes. {a} {b} attributes, {s} subject, {v} value, {n} the value
-# with its number in words, {q} the question itself. Written as a person would, before the guard was looked at.
+# Ten ways to reword each of the exam's forms, by what changes. {a} {b} attributes, {s} subject, {v} value, {n} its
+# number in words, {q} the question itself, {Q} and {q/} see `reworded`. Written before the guard was mended.
 REWORDINGS: dict[str, dict[str, str]] = {
     "asked politely": {
         "recall": "Please tell me what the {a} of {s} is, and why.",
@@ -99,15 +101,66 @@ REWORDINGS: dict[str, dict[str, str]] = {
         "who": "who looks after {s}?",
     },
 }
+# A second set, written when the guard's rule was fixed: rewordings that keep fewer of the question's own words.
+AFTERWARDS: dict[str, dict[str, str]] = {
+    "possessive or passive": {
+        "recall": "What is {s}'s {a}?",
+        "reverse": "Whose {a} is {v}?",
+        "two_hop": "What is the {b} of {s}'s {a}?",
+        "money": "How much money must be handed over by {s}?",
+        "time": "What is {s}'s longest wait?",
+        "place": "Where can a complaint of {s} go?",
+        "who": "By whom is {s} looked after?",
+    },
+    "synonyms": {
+        "recall": "Which {a} does {s} have?",
+        "reverse": "Who or what got {v} for {a}?",
+        "two_hop": "Which {b} does the {a} of {s} have?",
+        "money": "How much cash has {s} to pay?",
+        "time": "How many days can {s} hold out?",
+        "place": "Where may {s} lodge a complaint?",
+        "who": "Who takes care of {s}?",
+    },
+    "notes for the exam": {
+        "recall": "Exam: what is the {a}? (for {s})",
+        "reverse": "Exam: which one has {v}? (as its {a})",
+        "two_hop": "Exam: what is the {b}? (of the {a} of {s})",
+        "money": "Exam, {s}: how much money must it hand over?",
+        "time": "Exam, {s}: how long may it wait?",
+        "place": "Exam, {s}: where can it complain?",
+        "who": "Exam, {s}: who looks after it?",
+    },
+    "reported": {
+        "recall": "They asked me what the {a} of {s} was.",
+        "reverse": "They asked me which one had {v} as its {a}.",
+        "two_hop": "They asked me what the {b} of the {a} of {s} was.",
+        "money": "They asked me how much money {s} had to hand over.",
+        "time": "They asked me how long {s} could wait.",
+        "place": "They asked me where {s} could complain.",
+        "who": "They asked me who looked after {s}.",
+    },
+    "one slip and a prefix": {
+        "recall": "So then what's teh {a} of {s}?",
+        "reverse": "So wich one has {v} as its {a}?",
+        "two_hop": "So then what's teh {b} of the {a} of {s}?",
+        "money": "So how mcuh money must {s} hand over?",
+        "time": "So how lnog may {s} wait?",
+        "place": "So wehre can {s} complain?",
+        "who": "So who lokos after {s}?",
+    },
+}
 TENS = ("", "", "twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety")
-TEENS = "ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen nineteen".split()
-UNITS = ["", *"one two three four five six seven eight nine".split()]
+BELOW_TWENTY = """
+one two three four five six seven eight nine
+ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen nineteen
+"""
+UNITS = ("", *BELOW_TWENTY.split())
 PLANTED, EACH_KIND = 50, 5
 
 
 def in_words(number: int) -> str:
     hundreds, rest = divmod(number, 100)
-    below = TEENS[rest - 10] if 10 <= rest < 20 else "-".join(filter(None, (TENS[rest // 10], UNITS[rest % 10])))
+    below = UNITS[rest] if rest < 20 else "-".join(filter(None, (TENS[rest // 10], UNITS[rest % 10])))
     return " and ".join(filter(None, (f"{UNITS[hundreds]} hundred" if hundreds else "", below)))
 
 
@@ -121,10 +174,10 @@ def taken_apart(question: str) -> tuple[str, dict[str, str]]:
     raise AssertionError(question)
 
 
-def reworded(question: str, kind: str) -> str | None:
-    """The question in other words, None where this kind does not apply to it."""
+def reworded(question: str, templates: dict[str, str]) -> str | None:
+    """The question in other words, None where these do not apply to it. templates: of a kind, by the exam's form."""
     form, words = taken_apart(question)
-    template = REWORDINGS[kind].get(form)
+    template = templates.get(form)
     number = re.match(r"\d+", words.get("v", ""))
     if template is None or ("{n}" in template and number is None):
         return None
@@ -144,14 +197,192 @@ def plants(seed: int) -> tuple[list[tuple[Question, str]], list[tuple[Question, 
     random.shuffle(exam)
     other = []
     for kind in sorted(REWORDINGS, key=lambda kind: len(REWORDINGS[kind])):  # Those that fit few questions first.
-        fitting = [q for q in exam if reworded(q.question, kind) and all(q is not taken for taken, _, _ in other)]
+        asked = {q.id: reworded(q.question, REWORDINGS[kind]) for q in exam}
+        fitting = [q for q in exam if asked[q.id] and all(q is not taken for taken, _, _ in other)]
         by_part: Counter[str] = Counter()
-        for question in sorted(fitting, key=lambda q: by_part.update([q.part]) or by_part[q.part])[:EACH_KIND]:
-            other.append((question, str(reworded(question.question, kind)), kind))
+        turns = []
+        for question in fitting:  # One of each part in turn.
+            by_part[question.part] += 1
+            turns.append((by_part[question.part], question))
+        turns.sort(key=lambda turn: turn[0])
+        other += [(question, str(asked[question.id]), kind) for _, question in turns[:EACH_KIND]]
     taken = {question.id for question, _, _ in other}
     return [(q, q.question) for q in exam if q.id not in taken][:PLANTED], other
 
 
-def found(guard: LeakGuard, planted: list[tuple[str, str]]) -> set[str]:
-    """Ids of planted questions that are named in a text with their answer, each in a text of its own."""
-    return {leak.question for leak in guard.find(planted) if leak.question == leak.text}
+def named(guard: LeakGuard, planted: list[tuple[Question, str]]) -> set[str]:
+    """Ids of the questions that are found where they were planted, each with its answer in a text of its own."""
+    texts = [(question.id, f"# An act\n\nNo fee is due.\n{text} {question.answers[0]}\n") for question, text in planted]
+    return {leak.question for leak in guard.find(texts) if leak.question == leak.text}
+
+
+def whole_exam(seed: int) -> list[Question]:
+    return StatuteBook(seed=seed).exam() + GeneralWorld().exam()
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_planted_questions_are_found(seed: int) -> None:
+    verbatim, other = plants(seed)
+    assert (len(verbatim), len(other)) == (PLANTED, PLANTED)
+    assert Counter(kind for _, _, kind in other) == dict.fromkeys(REWORDINGS, EACH_KIND)
+    assert {q.part for q, _, _ in other} == {q.part for q, _ in verbatim} == set(EXAM_PARTS)
+    guard = LeakGuard(whole_exam(seed))
+    assert len(named(guard, verbatim)) == PLANTED
+    found = named(guard, [(question, text) for question, text, _ in other])
+    assert len(found) >= 45
+    # Nothing but what no rule over words can tell from practice.
+    assert {kind for question, _, kind in other if question.id not in found} == {"imperative"}
+
+
+def test_of_rewordings_written_afterwards_a_quarter_is_found() -> None:
+    """No bound that the guard was made for: it shows where it ends. Found are 830 of 3,100, by kind as below."""
+    exam = StatuteBook().exam()
+    guard = LeakGuard(exam)
+    share = {
+        kind: len(named(guard, [(q, str(reworded(q.question, templates))) for q in exam])) / len(exam)
+        for kind, templates in AFTERWARDS.items()
+    }
+    assert share == pytest.approx(
+        {
+            "possessive or passive": 0.58,
+            "synonyms": 0.0,
+            "notes for the exam": 0.56,
+            "reported": 0.0,
+            "one slip and a prefix": 0.19,
+        },
+        abs=0.01,
+    )
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_lawful_texts_of_several_books_raise_no_alarm(seed: int) -> None:
+    book, replay = StatuteBook(seed=seed), WorldReplay(GeneralWorld()).texts(seed)
+    practice = [(question.id, f"{ask(question.question)} {question.answers[0]}\n") for question in book.practice()]
+    texts = [(document.id, document.text) for document in book.documents() + book.reworded(10)]
+    texts += [("practice", "".join(text for _, text in practice)), *practice]
+    texts += [(f"replay {number}", text.plain) for number, text in enumerate(islice(replay, 300))]
+    assert LeakGuard(whole_exam(seed)).find(texts) == []
+
+
+DATA = Path(__file__).parent.parent.parent / "shared" / "data"
+
+
+@pytest.mark.skipif(not DATA.is_dir(), reason="the shared material is not there")
+def test_real_passages_and_other_questions_raise_hardly_an_alarm() -> None:
+    """3,219 Chinese reading questions beside their own 848 passages and each other: none. Of 1,068 English choice
+    questions beside each other two, which are about nothing."""
+    articles = json.loads((DATA / "reading_zh" / "cmrc2018_dev.json").read_text(encoding="utf-8"))["data"]
+    paragraphs = [paragraph for article in articles for paragraph in article["paragraphs"]]
+    chinese = [Question(asked["id"], asked["question"], ("",)) for p in paragraphs for asked in p["qas"]]
+    texts = [(str(number), paragraph["context"]) for number, paragraph in enumerate(paragraphs)]
+    texts += [(question.id, question.question) for question in chinese]
+    assert not [k for k in LeakGuard(chinese).find(texts) if k.how == "reworded" and k.text != k.question]
+    english = [
+        Question(f"{file.stem} {number}", row[0], ("",))
+        for file in sorted((DATA / "choice_en").glob("*.csv"))
+        for number, row in enumerate(csv.reader(file.open(encoding="utf-8")))
+    ]
+    leaks = LeakGuard(english).find((question.id, question.question) for question in english)
+    asked = {question.id: question.question for question in english}
+    assert {asked[k.question] for k in leaks if k.how == "reworded" and k.text != k.question} == {
+        "Which of the following is/are true?",
+        "Which one of the following statements is correct?",
+    }
+
+
+QUENMAR = Question("fee", "What is the mooring fee of Quenmar?", ("40 florins",))
+GATE = Question("gate", "Which one has 704 florins as its gate toll?", ("Belfell",))
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("They wonder what, to be exact, the mooring\n> fee of Quenmar is.", True),
+        ("What would the mooring fee for Quenmar be?", True),
+        ("What would the mooring fee for Quenmar be.", False),  # it does not ask, and has not every word
+        ("What ship pays the mooring fee at Quenmar?", False),  # asks something else of it
+        ("What is the fee of Quenmar?", False),
+        ("mooring fee at Quenmar?", True),
+        ("Is the mooring fee of Quenmar due?", False),
+        ("Mooring fee of Quenmar: 40 florins", False),
+        ("State the mooring fee of Quenmar.", False),
+        ("What Quenmar has as mooring fee is 40 florins.", False),
+        ("What is it? The mooring fee of Quenmar.", False),  # over two sentences
+        ("# The mooring fee\n\nof Quenmar is what", False),
+        ("What is the sum that is due, as they say, of all who come to the quay of Quenmar as a mooring fee?", False),
+        ("Name which one has seven hundred and four florins as its gate toll", True),
+        ("Name which one has seven hundred and five florins as its gate toll", False),
+    ],
+)
+def test_where_a_rewording_begins_and_ends(text: str, expected: bool) -> None:
+    assert bool(LeakGuard([QUENMAR, GATE]).find([("text", text)])) is expected
+
+
+def test_of_two_questions_in_one_sentence_the_longer_is_meant() -> None:
+    two_hops = Question("hops", "What is the seat of the mooring fee of Quenmar?", ("x",))
+    (leak,) = LeakGuard([QUENMAR, two_hops]).find([("t", "Tell me what the seat of the mooring fee of Quenmar is.")])
+    assert (leak.question, leak.how) == ("hops", "reworded")
+
+
+def test_numbers_in_words_by_hand() -> None:
+    for number in range(1, 1000):
+        expected = [str(number)] if number > 1 else ["one"]
+        assert digits(in_words(number).replace("-", " ").split()) == expected
+    words = "in one year twenty three thousand and five hundred and six of seven thousand"
+    assert digits(words.split()) == ["in", "one", "year", "23506", "of", "7000"]
+    assert digits(["ninety", "days", "\u7b2c", "one", "hundred"]) == ["90", "days", "\u7b2c", "100"]
+
+
+@pytest.fixture
+def planted(tmp_path: Path, random_model: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[list[str], set[str], str]:
+    """The embedded world as files, with an exam of the 100 planted questions; half of either kind stand among practice,
+    half in one text to replay. Returns their ids, those of the imperatives, and the command's arguments."""
+    monkeypatch.chdir(tmp_path)
+    write_worlds(tmp_path / "world", acts=40, sections=3, copies=1, seed=0)
+    verbatim, other = plants(0)
+    texts = [*verbatim, *((question, text) for question, text, _ in other)]
+    write_jsonl(tmp_path / "exam.jsonl", (question for question, _ in texts))
+    write_jsonl(
+        tmp_path / "practice.jsonl",
+        ({"id": f"leak-{q.id}", "question": text, "answers": list(q.answers)} for q, text in texts[::2]),
+    )
+    (tmp_path / "replay").mkdir()
+    replayed = "\n\n".join(f"{text} {question.answers[0]}" for question, text in texts[1::2])
+    (tmp_path / "replay" / "notes.md").write_text(replayed, encoding="utf-8")
+    arguments = (
+        "pipeline=cpt corpus=folder corpus.path=world/documents corpus.practice=practice.jsonl exam=jsonl "
+        "exam.path=exam.jsonl general=none replay=folder replay.path=replay training.texts=[practice] "
+        "training.tokens=6000 training.general_share=0.3 answer_tokens=2 "
+        f"+pipeline.adaptation.training.evaluations=1 model.path={random_model}"
+    )
+    return [q.id for q, _ in texts], {q.id for q, _, kind in other if kind == "imperative"}, arguments
+
+
+def lab(monkeypatch: pytest.MonkeyPatch, arguments: str) -> int:
+    monkeypatch.setattr(sys, "argv", ["lab", *arguments.split()])
+    return command_line()
+
+
+def test_training_is_refused_and_where_it_is_allowed_the_report_is_red(
+    planted: tuple[list[str], set[str], str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    ids, imperatives, arguments = planted
+    assert lab(monkeypatch, arguments) == 2
+    error = capsys.readouterr().err
+    told = set(re.findall(r"exam-\w+-\d{4}", error))
+    assert set(ids) - imperatives <= told, error
+    assert f"{len(told)} exam question(s)" in error
+    assert not list((tmp_path / "artifacts").rglob("*.safetensors"))
+
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    assert lab(monkeypatch, f"{arguments} allow_leak=true") == 0, capsys.readouterr().err
+    out = capsys.readouterr().out
+    red = re.search("\x1b\\[1;31m(Leak: [^\x1b]*)", out)
+    assert red is not None
+    assert f"cpt was let at {len(told)} exam question(s)" in red.group(1)
+    manifests = [json.loads(path.read_text()) for path in (tmp_path / "runs").rglob("manifest.json")]
+    (finished,) = [manifest for manifest in manifests if manifest["finished"]]
+    assert set(finished["leaked"]) == told
