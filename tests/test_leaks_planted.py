@@ -234,6 +234,15 @@ def test_planted_questions_are_found(seed: int) -> None:
     assert {kind for question, _, kind in other if question.id not in found} == {"imperative"}
 
 
+def test_planted_among_each_other_no_other_question_is_named() -> None:
+    """Questions and answers one after the other, as practice has them: nothing is read over from one to the next."""
+    verbatim, _ = plants(0)
+    text = "".join(f"{ask(question.question)} {question.answers[0]}\n" for question, _ in verbatim)
+    leaks = LeakGuard(whole_exam(0)).find([("practice", text)])
+    assert {leak.question for leak in leaks if leak.how == "exact"} == {question.id for question, _ in verbatim}
+    assert "reworded" not in {leak.how for leak in leaks}
+
+
 def test_of_rewordings_written_afterwards_a_quarter_is_found() -> None:
     """No bound that the guard was made for: it shows where it ends. Found are 830 of 3,100, by kind as below."""
     exam = StatuteBook().exam()
@@ -309,6 +318,7 @@ GATE = Question("gate", "Which one has 704 florins as its gate toll?", ("Belfell
         ("What Quenmar has as mooring fee is 40 florins.", False),
         ("What is it? The mooring fee of Quenmar.", False),  # over two sentences
         ("# The mooring fee\n\nof Quenmar is what", False),
+        ("Answer: Quenmar\nQuestion: What is the mooring fee of Belfell?\nAnswer:", False),
         ("What is the sum that is due, as they say, of all who come to the quay of Quenmar as a mooring fee?", False),
         ("Name which one has seven hundred and four florins as its gate toll", True),
         ("Name which one has seven hundred and five florins as its gate toll", False),

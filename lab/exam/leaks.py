@@ -34,6 +34,7 @@ TAIL_TOKENS = 4
 BATCH_CHARACTERS = 2_000_000
 
 LINE_CHARACTERS = 200
+LINE_MARKS = " \t>-*#"  # Markdown's, before the first word of a line
 LEAKS_SHOWN, LEAKS_NAMED = 5, 200
 
 # Han characters, kana and Hangul: written without spaces, or with endings that stick to the word.
@@ -47,7 +48,7 @@ _INVISIBLE = re.compile("[\u00ad\u200b-\u200d\u2060\ufeff]")  # left in words by
 # Line breaks, sentence ends, colons (`Question: ...`) and quotation marks.
 _SEGMENT = re.compile('[^\n\r\u2028\u2029.?!\u3002\uff0e\uff61\uff1f\uff01:\uff1a"\u201c\u201d\u300c\u300d]+')
 _QUESTION_MARKS = ("?", "\uff1f")
-# A sentence goes on over line breaks, colons and quotation marks, but not over a blank line.
+# A sentence goes on over colons, quotation marks and line breaks, but not into a line that begins with a capital.
 _SENTENCE_END = re.compile("[.?!\u3002\uff0e\uff61\uff1f\uff01]|\\n[^\\S\\n]*\\n")
 _COLONS = (":", "\uff1a")
 
@@ -284,7 +285,7 @@ class _Text:
             if not tokens:
                 continue
             if strings:
-                self._end_sentence(text[ended : segment.start()])
+                self._end_sentence(text[ended : segment.start()], segment.group().lstrip(LINE_MARKS)[:1])
             ended = segment.end()
             string = " ".join(tokens)
             strings.append(string)
@@ -296,12 +297,13 @@ class _Text:
             self.tokens += tokens
             self.token_ends.append(len(self.tokens))
             self.marks.append(text[segment.end() : segment.end() + 1])
-        self._end_sentence(text[ended:] + "\n\n")
+        self._end_sentence(text[ended:] + "\n\n", "")
         self.string = " ".join(strings)
 
-    def _end_sentence(self, gap: str) -> None:
+    def _end_sentence(self, gap: str, following: str) -> None:
         end = _SENTENCE_END.search(gap)
-        self.ends_sentence.append(end.group() if end else "")
+        new_line = "\n" if following.isupper() and "\n" in gap else ""
+        self.ends_sentence.append(end.group() if end else new_line)
 
     def sentences(self) -> Iterator[tuple[int, list[str], list[str], bool]]:
         """Each sentence: its first segment, its tokens and those of its last segment with numbers in digits, and
