@@ -260,7 +260,7 @@ def test_the_index_finds_what_a_plain_search_of_all_pairs_finds():
                 expected[identity, question.id] = "exact"
             elif any(plain_near(asked, run) for run in runs):
                 expected[identity, question.id] = "near-duplicate"
-    leaks = {(leak.text, leak.question): leak.how for leak in LeakGuard(exam).find(texts)}
+    leaks = {(k.text, k.question): k.how for k in LeakGuard(exam).find(texts) if k.how != "reworded"}
     assert leaks == expected
     assert min(list(expected.values()).count(how) for how in ("exact", "near-duplicate")) > 20
 

@@ -14,11 +14,12 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
+from lab.exam.rewording import Rewordings, digits
 from lab.records import LabError, Question
 
 log = logging.getLogger(__name__)
 
-EXACT, GRAM, NEAR = "exact", "13-gram", "near-duplicate"
+EXACT, GRAM, NEAR, REWORDED = "exact", "13-gram", "near-duplicate", "reworded"
 
 GRAM_WORDS = 13
 SHINGLE = 5  # characters
@@ -33,7 +34,8 @@ TAIL_TOKENS = 4
 BATCH_CHARACTERS = 2_000_000
 
 LINE_CHARACTERS = 200
-LEAKS_SHOWN = 5
+LINE_MARKS = " \t>-*#"  # Markdown's, before the first word of a line
+LEAKS_SHOWN, LEAKS_NAMED = 5, 200
 
 # Han characters, kana and Hangul: written without spaces, or with endings that stick to the word.
 _CJK = (
@@ -46,6 +48,8 @@ _INVISIBLE = re.compile("[\u00ad\u200b-\u200d\u2060\ufeff]")  # left in words by
 # Line breaks, sentence ends, colons (`Question: ...`) and quotation marks.
 _SEGMENT = re.compile('[^\n\r\u2028\u2029.?!\u3002\uff0e\uff61\uff1f\uff01:\uff1a"\u201c\u201d\u300c\u300d]+')
 _QUESTION_MARKS = ("?", "\uff1f")
+# A sentence goes on over colons, quotation marks and line breaks, but not into a line that begins with a capital.
+_SENTENCE_END = re.compile("[.?!\u3002\uff0e\uff61\uff1f\uff01]|\\n[^\\S\\n]*\\n")
 _COLONS = (":", "\uff1a")
 
 
@@ -54,7 +58,7 @@ class Leak:
     """One question that stands in one text.
 
     text: the id given with the text. line: where it begins, as it stands there, at most 200 characters. question: its
-    id. how: `exact`, `13-gram` or `near-duplicate`.
+    id. how: `exact`, `13-gram`, `near-duplicate` or `reworded`.
     """
 
     text: str
@@ -77,9 +81,11 @@ class LeakGuard:
       question's, or it is one slip away (see `one_slip`), which in a short question touches too many of its 5-grams.
       Segments end at line breaks, sentence ends, colons and quotation marks. The same question with another
       number or name may fall under it: the wording of the exam is to stay out of training, not its facts alone.
+    - `reworded`: where a sentence asks it in other words, see `Rewordings`. A statement or an imperative on the same
+      words (`State the fee of Quenmar.`) does not leak: that is what documents and practice are made of.
 
     A question of fewer than 4 words or 12 characters may be part of any sentence: it leaks where it stands alone as
-    whole segments, with its question mark if it has one, and its near-duplicates do not. The `given` texts of a
+    whole segments, with its question mark if it has one, and what is merely like it does not. The `given` texts of a
     question count for exact and 13-gram from 13 words on: shorter ones, and texts like them, are mere statements.
 
     allow: whether `check` notes what it finds instead of refusing it. leaked: ids of the questions that it noted.
@@ -97,6 +103,7 @@ class LeakGuard:
         self._tails: dict[tuple[str, ...], list[tuple[list[str], int]]] = defaultdict(list)
         self._grams: dict[tuple[str, ...], set[int]] = defaultdict(set)
         self._nears: list[_Near] = []
+        long: list[tuple[int, list[str]]] = []
         for number, question in enumerate(questions):
             tokens = tokenise(question.question)
             string = " ".join(tokens)
@@ -106,10 +113,12 @@ class LeakGuard:
             else:
                 self._index(tokens, number)
                 self._nears.append(_Near(number, string))
+                long.append((number, tokens))
             for given in map(tokenise, question.given):
                 if sum(map(_half_words, given)) >= 2 * GRAM_WORDS:
                     self._index(given, number)
         self._short_lengths = sorted({len(tokens) for tokens in self._short} - {0})
+        self._rewordings = Rewordings(long)
         self._shingles = frozenset(shingle for one in self._nears for shingle in one.shingles)
 
     def _index(self, tokens: list[str], number: int) -> None:
@@ -125,11 +134,15 @@ class LeakGuard:
         leaks: list[Leak] = []
         for batch in _batches(texts):
             rare = self._rarest(read for _, read in batch)
+            reworded = self._rewordings.index(read.tokens for _, read in batch)
             for identity, read in batch:
                 found: dict[int, tuple[str, int]] = {}  # question's number -> how, and the segment in which it begins
                 self._exact(read, found)
                 self._thirteen(read, found)
                 self._near(read, rare, found)
+                for segment, tokens, line, asks in read.sentences():
+                    for number in self._rewordings.find(tokens, line, asks, reworded):
+                        found.setdefault(number, (REWORDED, segment))
                 leaks += [
                     Leak(identity, read.line(segment), self._ids[number], how)
                     for number, (how, segment) in sorted(found.items())
@@ -137,7 +150,7 @@ class LeakGuard:
         return leaks
 
     def check(self, texts: Iterable[tuple[str, str]]) -> None:
-        """LabError with the number of leaks, the first few of them, and the mend; nothing where the exam is shut.
+        """LabError with all leaking questions, the first few places, and the mend; nothing where the exam is shut.
 
         Where leaks are allowed, the same is a warning in the log, and the questions are noted.
         """
@@ -145,9 +158,11 @@ class LeakGuard:
         if not leaks:
             return
         shown = [f"{leak.text}: question {leak.question} ({leak.how}) in {leak.line!r}" for leak in leaks[:LEAKS_SHOWN]]
-        if len(leaks) > LEAKS_SHOWN:
-            shown.append(f"and {len(leaks) - LEAKS_SHOWN} more")
         questions = {leak.question for leak in leaks}
+        if len(leaks) > LEAKS_SHOWN:
+            names = list(dict.fromkeys(leak.question for leak in leaks[LEAKS_SHOWN:]))
+            unnamed = f" and {len(names) - LEAKS_NAMED} others" if len(names) > LEAKS_NAMED else ""
+            shown.append(f"and {len(leaks) - LEAKS_SHOWN} more, of {', '.join(names[:LEAKS_NAMED])}{unnamed}")
         told = (
             f"{len(questions)} exam question(s) stand in the corpus or the training text, at {len(leaks)} place(s); "
             "take these lines out of the text, reword or drop these questions, or say allow_leak=true, and every "
@@ -249,7 +264,8 @@ class _Text:
     """A training text as tokens, and as the segments they stand in; segments without a token are left out.
 
     starts, ends: of each segment in `string`, in characters. token_starts, token_ends: in `tokens`. marks: the
-    character that ends it, empty at the end of the text.
+    character that ends it, empty at the end of the text. ends_sentence: how the sentence ends with it: empty where it
+    goes on.
     """
 
     def __init__(self, text: str) -> None:
@@ -261,12 +277,16 @@ class _Text:
         self.token_starts: list[int] = []
         self.token_ends: list[int] = []
         self.marks: list[str] = []
+        self.ends_sentence: list[str] = []
         strings: list[str] = []
-        at = 0
+        at = ended = 0
         for segment in _SEGMENT.finditer(text):
             tokens = tokenise(segment.group())
             if not tokens:
                 continue
+            if strings:
+                self._end_sentence(text[ended : segment.start()], segment.group().lstrip(LINE_MARKS)[:1])
+            ended = segment.end()
             string = " ".join(tokens)
             strings.append(string)
             self._places.append(segment.start())
@@ -277,7 +297,25 @@ class _Text:
             self.tokens += tokens
             self.token_ends.append(len(self.tokens))
             self.marks.append(text[segment.end() : segment.end() + 1])
+        self._end_sentence(text[ended:] + "\n\n", "")
         self.string = " ".join(strings)
+
+    def _end_sentence(self, gap: str, following: str) -> None:
+        end = _SENTENCE_END.search(gap)
+        new_line = "\n" if following.isupper() and "\n" in gap else ""
+        self.ends_sentence.append(end.group() if end else new_line)
+
+    def sentences(self) -> Iterator[tuple[int, list[str], list[str], bool]]:
+        """Each sentence: its first segment, its tokens and those of its last segment with numbers in digits, and
+        whether a question mark ends it."""
+        first = 0
+        for last, (start, stop, end) in enumerate(
+            zip(self.token_starts, self.token_ends, self.ends_sentence, strict=False)
+        ):
+            if end:
+                tokens = self.tokens[self.token_starts[first] : stop]
+                yield first, digits(tokens), digits(self.tokens[start:stop]), end in _QUESTION_MARKS
+                first = last + 1
 
     def segment_of_token(self, token: int) -> int:
         return bisect_right(self.token_starts, token) - 1

@@ -187,7 +187,10 @@ def _notes(frame: pd.DataFrame, forgotten: pd.DataFrame, routes: Sequence[Route]
     yield from _seeds(routes)
     if any(_reused(route) for route in routes):
         yield "r: reused, at least in part; what is shown is what it cost when it was made."
-    yield _detectable(routes, reference)
+    yield _detectable(routes, reference, "exam", "this exam")
+    if base is not None and len(base.choose("general")) and not forgotten.empty:
+        sat = [route for route in routes if not route.is_external]
+        yield _detectable(sat, base.pipeline, "general", "the general suite")
 
 
 def _what_counts(route: Route) -> str:
@@ -236,27 +239,27 @@ def _seeds(routes: Sequence[Route]) -> Iterator[str]:
         yield f"One training seed only, for {names}: the interval does not show how much another seed would change."
 
 
-def _detectable(routes: Sequence[Route], reference: str) -> str:
-    """How small a difference from the reference this exam can find, cautiously: alpha shared by the comparisons."""
+def _detectable(routes: Sequence[Route], reference: str, suite: str, named: str) -> str:
+    """How small a difference from the reference a suite can find, cautiously: alpha shared by the comparisons."""
     base = next((route for route in routes if route.pipeline == reference), None)
     others = [route for route in routes if route.pipeline != reference]
     if base is None or not others:
         return (
-            "The smallest difference that this exam can detect is not known: it needs the reference and another route."
+            f"The smallest difference that {named} can detect is not known: it needs the reference and another route."
         )
-    clusters = base.clusters(base.choose("exam"))
+    clusters = base.clusters(base.choose(suite))
     found = [
-        smallest_detectable_difference(*paired_values(route, base, "exam"), clusters, alpha=ALPHA / len(others))
+        smallest_detectable_difference(*paired_values(route, base, suite), clusters, alpha=ALPHA / len(others))
         for route in others
     ]
     known = sorted(value for value in found if 0 < value < float("inf"))
     if not known:
-        return "The smallest difference that this exam can detect is not known: no pair of routes shows a spread."
+        return f"The smallest difference that {named} can detect is not known: no pair of routes shows a spread."
     ends = (
         percent(known[0]) if percent(known[0]) == percent(known[-1]) else f"{percent(known[0])} to {percent(known[-1])}"
     )
     return (
-        f"Smallest difference from {reference} that this exam can detect (80 % power, 5 % level shared by "
+        f"Smallest difference from {reference} that {named} can detect (80 % power, 5 % level shared by "
         f"{len(others)} comparisons): {ends} points, depending on the route."
     )
 
