@@ -7,8 +7,9 @@ An experiment's YAML names its arms and the words of each, and the report that i
       wrong: pipeline=rag corpus.wrong=true
     report: lab.report.known
 
-Words given on the command line replace those of every arm. A route that two arms share is trained once: artifacts are
-kept by content.
+A report that does not take all runs alike names them: `lab.report.mixture {root}/small --predict {root}/large`. Words
+given on the command line replace those of every arm. A route that two arms share is trained once: artifacts are kept
+by content.
 """
 
 from __future__ import annotations
@@ -69,8 +70,9 @@ class Arms:
             raise
         if len(failed) == len(self.words):
             raise LabError(f"every arm failed; see {root}/*.log")
-        module, *words = self.report
-        code = int(importlib.import_module(module).main([str(root), *words]))
+        module, *words = (word.replace("{root}", str(root)) for word in self.report)
+        paths = [] if words != self.report[1:] else [str(root)]
+        code = int(importlib.import_module(module).main([*paths, *words]))
         if failed:
             print(f"lab: not all arms ran: {', '.join(failed)}; see {root}/*.log", file=sys.stderr)
         return code or int(bool(failed))

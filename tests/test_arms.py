@@ -57,6 +57,11 @@ def test_every_arm_runs_with_its_words_and_the_report_sees_them_all(reported, tm
     assert told["three"]["words"] == [*shared, "arm=three", "hydra.sweep.dir=runs/x/three"]
 
 
+def test_a_report_may_name_the_arms_it_takes(reported):
+    Arms("law", {"small": []}, ["lab.report.stub", "{root}/small", "--predict", "{root}/large"], 1).run(Path("r"))
+    assert reported == [["r/small", "--predict", "r/large"]]
+
+
 @pytest.mark.parametrize("jobs", [1, 2])
 def test_no_more_run_at_once_than_told(reported, tmp_path, jobs):
     arms(jobs, **dict.fromkeys("abcd", "sleep=0.5")).run(Path("runs"))
