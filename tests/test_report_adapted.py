@@ -328,22 +328,23 @@ def test_the_notebook_runs_on_made_up_runs(tmp_path: Path, monkeypatch: pytest.M
 
 def test_the_forgetting_notebook_runs_on_made_up_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = Path(__file__).parent.parent / "notebooks" / "3_forgetting.ipynb"
-    for name in ("closed_book", "rag", "lora", "cpt"):
-        route(tmp_path / "runs" / "2026-01-02_03-04-05-adaptations", name, (0, 1))
-    for share in ("0.05", "0.5"):
-        for arm in ("world", "self"):
-            words = [f"arm={arm}", f"training.general_share={share}"]
-            folder = tmp_path / "runs" / "2026-01-02_03-04-06-replay_sweep" / f"{arm}-{share}"
-            folder.mkdir(parents=True)
-            route(folder, "cpt", (0,), overrides=words, settings={"share": share, "arm": arm})
+    arms = {"floor": ("closed_book", "rag"), "cpt": ("cpt", "cpt_rag"), "lora": ("lora",), "lora_low": ("lora",)}
+    arms |= dict.fromkeys(("raw", "share_0", "share_05", "share_50"), ("cpt",))
+    for arm, names in arms.items():
+        folder = tmp_path / "runs" / "2026-01-02_03-04-05-known_answers" / arm
+        folder.mkdir(parents=True)
+        share = {"share_0": 0.0, "share_05": 0.05, "share_50": 0.5}.get(arm)
+        words = [f"training.general_share={share}"] if share is not None else []
+        for name in names:
+            route(folder, name, (0, 1), overrides=[f"arm={arm}", *words], settings={"arm": arm})
     (tmp_path / "notebooks").mkdir()
     monkeypatch.chdir(tmp_path / "notebooks")
     scope: dict[str, Any] = {}
     for cell in json.loads(path.read_text())["cells"]:
         if cell["cell_type"] == "code":
             exec("".join(cell["source"]), scope)
-    assert list(scope["points"].index) == ["rag", "lora", "cpt"]
-    assert scope["shares"]["x"].tolist() == [0.05, 0.5] * 2
+    assert list(scope["points"].index)[:3] == ["rag", "lora arm=lora", "lora arm=lora_low"]
+    assert scope["shares"]["x"].tolist() == [0.0, 0.05, 0.25, 0.5]
     assert scope["image"].getvalue().startswith(b"\x89PNG")
 
 
