@@ -27,6 +27,8 @@ from pathlib import Path
 from typing import Any
 
 from omegaconf import OmegaConf
+from rich.console import Console
+from rich.progress import Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 
 from lab.records import LabError
 
@@ -45,29 +47,35 @@ class Arms:
         root.mkdir(parents=True, exist_ok=True)
         waiting, running = list(self.words), dict[str, tuple[subprocess.Popen[bytes], float]]()
         failed: list[str] = []
-        print(f"{self.experiment}: {len(waiting)} arms, {self.jobs} at once, in {root}", file=sys.stderr, flush=True)
-        try:
-            while waiting or running:
-                while waiting and len(running) < self.jobs:
-                    arm = waiting.pop(0)
-                    running[arm] = (self._start(arm, root), time.monotonic())
-                    print(f"  {arm}: {' '.join(self.words[arm])}", file=sys.stderr, flush=True)
-                time.sleep(0.2)
-                for arm, (process, begun) in list(running.items()):
-                    if process.poll() is None:
-                        continue
-                    del running[arm]
-                    done = len(self.words) - len(waiting) - len(running)
-                    how = "done" if process.returncode == 0 else f"failed: {_last_line(_log(root, arm))}"
-                    failed += [arm] * (process.returncode != 0)
-                    took = time.monotonic() - begun
-                    print(f"  [{done}/{len(self.words)}] {arm}, {took:.0f} s: {how}", file=sys.stderr, flush=True)
-        except BaseException:
-            for process, _ in running.values():
-                process.send_signal(signal.SIGINT)
-            for process, _ in running.values():
-                process.wait()
-            raise
+        console = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
+        console.print(f"{self.experiment}: {len(waiting)} arms, {self.jobs} at once, in {root}")
+        columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+        with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bars:
+            tasks: dict[str, TaskID] = {}
+            try:
+                while waiting or running:
+                    while waiting and len(running) < self.jobs:
+                        arm = waiting.pop(0)
+                        running[arm] = (self._start(arm, root), time.monotonic())
+                        tasks[arm] = bars.add_task(arm, total=None)
+                        console.print(f"  {arm}: {' '.join(self.words[arm])}")
+                    time.sleep(0.2)
+                    for arm, (process, begun) in list(running.items()):
+                        if process.poll() is None:
+                            bars.update(tasks[arm], description=f"{arm} | {_last_line(_log(root, arm))[:90]}")
+                            continue
+                        del running[arm]
+                        bars.remove_task(tasks[arm])
+                        done = len(self.words) - len(waiting) - len(running)
+                        how = "done" if process.returncode == 0 else f"failed: {_last_line(_log(root, arm))}"
+                        failed += [arm] * (process.returncode != 0)
+                        console.print(f"  [{done}/{len(self.words)}] {arm}, {time.monotonic() - begun:.0f} s: {how}")
+            except BaseException:
+                for process, _ in running.values():
+                    process.send_signal(signal.SIGINT)
+                for process, _ in running.values():
+                    process.wait()
+                raise
         if len(failed) == len(self.words):
             raise LabError(f"every arm failed; see {root}/*.log")
         module, *words = (word.replace("{root}", str(root)) for word in self.report)
@@ -136,4 +144,4 @@ def _log(root: Path, arm: str) -> Path:
 
 def _last_line(log: Path) -> str:
     lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
-    return lines[-1] if lines else f"it said nothing; see {log}"
+    return lines[-1] if lines else f"nothing said yet, see {log}"
