@@ -14,15 +14,16 @@ from safetensors.torch import load_file
 from test_adapt import REPLAY, desk, training
 from transformers import TrainerCallback
 
-from lab.adapt.fit import KEPT_STEPS, SCHEDULES, Recipe, inputs
+from lab.adapt.fit import KEPT_STEPS, SCHEDULES, Recipe, fit, inputs
 from lab.adapt.lora import VARIANTS, LowRankAdaptation
 from lab.adapt.mixture import domain_texts, split
 from lab.adapt.osf import OrthogonalSubspace
 from lab.adapt.replay import SelfReplay
+from lab.adapt.watch import Watch
 from lab.adapt.weights import WeightTraining
 from lab.base import BaseModel
 from lab.corpus.corpus import Corpus
-from lab.packing import encode, rows
+from lab.packing import Piece, encode, rows
 from lab.quiz import QUESTIONS, SmallQuiz
 from lab.records import LabError
 from lab.worlds.embedded import StatuteCorpus
@@ -176,6 +177,14 @@ def test_kept_moments_are_those_of_general_text_at_the_base_s_weights(base, corp
     for mine, theirs in zip(average, found["moments"], strict=True):
         assert torch.allclose(mine, theirs, rtol=1e-3, atol=1e-12)
     assert KEPT_STEPS >= 60  # 0.95^60 = 0.05: what was there before has gone.
+
+
+def test_a_piece_cut_before_its_first_answer_teaches_nothing_and_is_no_failure(base, tmp_path):
+    loaded = base.load("cpu")
+    watch = Watch(loaded.tokenizer, loaded.frame, [], desk(tmp_path))
+    recipe = Recipe(1e-3, "constant_from_end", 0.1, 1, 8, 1)
+    fit(loaded.model, loaded.tokenizer, [[Piece([5, 6, 7], [([8, 9], 2)])]], recipe, watch, None, desk(tmp_path))
+    assert not moved(base, loaded)
 
 
 def test_being_watched_changes_no_weight_and_the_curve_is_whole(base, book, corpus, tmp_path):
