@@ -73,6 +73,9 @@ def _told_apart(runs: list[Run]) -> list[Run]:
             for name, value in flat(run.manifest["settings"]).items()
             if any(other.get(name) != value for other in alike)
         }
+        by_arm = {(other.manifest["arm"], json.dumps(other.manifest["settings"], sort_keys=True)) for other in same}
+        if None not in dict(by_arm) and 1 < len(dict(by_arm)) == len(by_arm):  # An experiment's own names are shorter.
+            own = {"arm": run.manifest["arm"]}
         label = " ".join([run.pipeline, *(f"{name}={value}" for name, value in own.items())])
         named.append(dataclasses.replace(run, manifest={**run.manifest, "pipeline": label}))
     return named
