@@ -76,7 +76,7 @@ class Arms:
                 for process, _ in running.values():
                     process.wait()
                 raise
-        if len(failed) == len(self.words):
+        if failed and len(failed) == len(self.words):
             raise LabError(f"every arm failed; see {root}/*.log")
         module, *words = (word.replace("{root}", str(root)) for word in self.report)
         paths = [] if words != self.report[1:] else [str(root)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.util
 import json
 import logging
@@ -105,6 +106,10 @@ class BaseModel:
     def weights(self) -> BaseModel:
         """Itself."""
         return self
+
+    def moved(self, path: Path) -> BaseModel:
+        """The same settings, with weights that lie elsewhere: trained ones."""
+        return dataclasses.replace(self, path=str(path), stage=None)
 
     def load(self, device: str) -> LanguageModel:
         """Load the model. LabError where the folder is missing, holds no causal model in safetensors with its

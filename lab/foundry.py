@@ -163,6 +163,10 @@ def train(
         tokenizer = PreTrainedTokenizerFast.from_pretrained(start)
         model = Qwen3ForCausalLM.from_pretrained(start)
         state = State(**json.loads((start / "state.json").read_text()))
+        if state.tokens >= size.tokens:
+            raise LabError(
+                f"start={start}: has seen {state.tokens} tokens already; give more, such as tokens={2 * state.tokens}"
+            )
     else:
         tokenizer = train_tokenizer(world, size.vocabulary, seed)
         model, state = new_model(size, tokenizer), State()

@@ -21,7 +21,7 @@ from lab.exam.jsonl import placed_rows
 from lab.exam.questions import raise_faults, text_fault
 from lab.exam.suite import load_exam
 from lab.judge.grading import grade
-from lab.records import Answer, LabError, Question, write_jsonl
+from lab.records import Answer, LabError, Question, told, write_jsonl
 from lab.report import latest, show
 from lab.report.compare import FIRST
 from lab.report.load import EXTERNAL, MANIFEST
@@ -242,15 +242,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--reference", help="route that differences are taken against (default: rag, or the first)")
     chosen = parser.parse_args(arguments)
     out = chosen.out or Path("runs") / f"graded-{datetime.now():%Y-%m-%d_%H-%M-%S-%f}"
-    try:
-        grade_files(chosen.exam, chosen.answers, out, chosen.reference)
-    except LabError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return 130
-    return 0
+    return told(lambda: grade_files(chosen.exam, chosen.answers, out, chosen.reference))
 
 
 if __name__ == "__main__":

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterable, Iterator
+import sys
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -135,6 +136,19 @@ class Grade:
     choice_letter: float | None = None
     choice_text: float | None = None
     choice_text_normalised: float | None = None
+
+
+def told(work: Callable[[], object]) -> int:
+    """Do a command's work; a mistake that the user can mend is told in one line. Exit codes: 0, 2 for it, 130."""
+    try:
+        work()
+    except LabError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+    return 0
 
 
 def write_jsonl(path: Path, rows: Iterable[Any]) -> None:

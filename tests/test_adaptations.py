@@ -12,7 +12,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 from test_adapt import REPLAY, desk, training
-from transformers import TrainerCallback
+from transformers import GPT2Config, GPT2LMHeadModel, TrainerCallback
 
 from lab.adapt.fit import KEPT_STEPS, SCHEDULES, Recipe, fit, inputs
 from lab.adapt.lora import VARIANTS, LowRankAdaptation
@@ -55,6 +55,17 @@ def test_only_the_named_part_of_the_weights_moves(base, corpus, tmp_path):
     assert embedded == {"model.embed_tokens.weight", "lm_head.weight"}  # Tied: one matrix.
     with pytest.raises(LabError, match="part=top:9: the model has 4 blocks"):
         WeightTraining(short, part="top:9").adapt(base, corpus, desk(tmp_path))
+
+
+def test_another_layout_has_its_last_blocks_too_and_no_linear_layers():
+    sizes = {"vocab_size": 50, "n_positions": 32, "n_embd": 16, "n_layer": 3, "n_head": 2}
+    model = GPT2LMHeadModel(GPT2Config(**sizes))
+    WeightTraining(training(), part="top:1")._attach(model)
+    trained = {name for name, value in model.named_parameters() if value.requires_grad}
+    assert {name.split(".")[1] for name in trained} == {"h", "ln_f"}
+    assert {name.split(".")[2] for name in trained if ".h." in name} == {"2"}
+    with pytest.raises(LabError, match="the model has no such linear layers; it has none"):
+        LowRankAdaptation(training(), 4)._attach(GPT2LMHeadModel(GPT2Config(**sizes)))
 
 
 def test_from_scratch_nothing_of_the_base_is_left(base, corpus, tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from itertools import islice
 
 import pytest
@@ -127,6 +128,16 @@ def test_a_built_folder_loads_like_any_other_model(tmp_path, monkeypatch, capsys
     assert tokens["third"] < tokens["before_decay"] < card["tokens"]
     assert len({model.digest for model in [*stages.values(), BaseModel("base").load("cpu")]}) == 3
     assert {path.name for path in tmp_path.iterdir()} == {"base", "artifacts"}
+
+
+def test_a_start_that_has_seen_all_tokens_is_named(tmp_path, monkeypatch, capsys, random_model):
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(random_model, "begun")
+    state = {"tokens": 9000, "steps": 5, "level": 0, "level_from": 0, "seconds": 1.0}
+    (tmp_path / "begun" / "state.json").write_text(json.dumps(state))
+    monkeypatch.setattr("sys.argv", ["foundry", "start=begun", "tokens=6000", "out=base", "device=cpu"])
+    assert main() == 2
+    assert "start=begun: has seen 9000 tokens already" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("option", ["model=huge", "layers=3", "device=tpu"])

@@ -10,7 +10,8 @@ import pytest
 from test_report import small_run
 
 from lab.records import LabError, write_jsonl
-from lab.report.mixture import DOMAIN, GENERAL, SIDES, Fitted, Point, carried_on, fit, main, points_of, straight_on
+from lab.report.laws import DOMAIN, GENERAL, SIDES, Fitted, Point, carried_on, fit, straight_on
+from lab.report.mixture import main, points_of
 
 BEFORE = (10.0, 0.2)
 BUDGETS, SHARES = (87_500, 175_000, 350_000), (0.05, 0.1, 0.25, 0.5)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 from dataclasses import dataclass
 from typing import Any
@@ -73,7 +72,7 @@ class LowRankAdaptation:
         finish = (lambda model: model.merge_and_unload()) if whole else (lambda model: model)
         artifact = self.training.artifact("lora", settings, base, corpus, workspace, self._attach, finish)
         if whole:
-            loaded = dataclasses.replace(base.weights(), path=str(artifact.path), stage=None).load(workspace.device)
+            loaded = base.weights().moved(artifact.path).load(workspace.device)
             model: Any = loaded.model
         else:
             loaded = base.weights().load(workspace.device)
@@ -91,15 +90,16 @@ class LowRankAdaptation:
     def _attach(self, model: Any) -> Any:
         layers = self._layers(model)
         narrowest = min(min(layer.in_features, layer.out_features) for layer in layers.values())
+        # By the end of their names, as whoever serves the adapter elsewhere expects them.
+        names = sorted({name.rsplit(".", 1)[-1] for name in layers})
         if self.rank > narrowest:
             raise LabError(
                 f"rank={self.rank}: the narrowest layer is {narrowest} wide, so a higher rank adds nothing; lower it"
             )
-        names = list(layers)
         self._untie(model)
         if self.embeddings:
             table = model.get_input_embeddings()
-            names += [name for name, module in model.named_modules() if module is table]
+            names += [name.rsplit(".", 1)[-1] for name, module in model.named_modules() if module is table]
         return get_peft_model(
             model,
             LoraConfig(
@@ -125,15 +125,16 @@ class LowRankAdaptation:
         """The linear layers that get an adapter, by name. LabError where the targets name none."""
         output = model.get_output_embeddings()
         linear = {n: m for n, m in model.named_modules() if isinstance(m, torch.nn.Linear) and m is not output}
-        if self.targets == "all-linear":
-            return linear
-        # Every architecture of transformers calls its attention so, and what else is in a block feeds forward.
+        # The architectures of transformers call their attention so, and what else is in a block feeds forward.
         wanted = {
+            "all-linear": lambda name: True,
             "attention": lambda name: "attn" in name or "attention" in name,
             "feed-forward": lambda name: not ("attn" in name or "attention" in name),
         }.get(str(self.targets), lambda name: name.rsplit(".", 1)[-1] in self.targets)
         found = {name: layer for name, layer in linear.items() if wanted(name)}
         if not found:
             known = sorted({name.rsplit(".", 1)[-1] for name in linear})
-            raise LabError(f"targets={self.targets}: the model has no such linear layers; it has {', '.join(known)}")
+            raise LabError(
+                f"targets={self.targets}: the model has no such linear layers; it has {', '.join(known) or 'none'}"
+            )
         return found

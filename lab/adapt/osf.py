@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,8 +35,7 @@ class OrthogonalSubspace:
         artifact = self.training.artifact(
             "osf", {"kept": self.kept}, base, corpus, workspace, self._attach, lambda model: model.merge_and_unload()
         )
-        trained = dataclasses.replace(base.weights(), path=str(artifact.path), stage=None)
-        return trained.load(workspace.device)
+        return base.weights().moved(artifact.path).load(workspace.device)
 
     def _attach(self, model: Any) -> Any:
         return get_peft_model(model, OSFConfig(effective_rank=self.kept, target_modules="all-linear"))

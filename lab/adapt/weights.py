@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from transformers import AutoModelForCausalLM
 
 from lab.adapt.training import Training
@@ -51,8 +51,7 @@ class WeightTraining:
         settings = {"part": self.part, "start": self.start}
         artifact = self.training.artifact("weights", settings, base, corpus, workspace, self._attach)
         log.info("the trained checkpoint, to be served or used elsewhere: %s", artifact.path)
-        trained = dataclasses.replace(base.weights(), path=str(artifact.path), stage=None)
-        return trained.load(workspace.device)
+        return base.weights().moved(artifact.path).load(workspace.device)
 
     def _attach(self, model: Any) -> Any:
         if self.start == "random":
@@ -66,8 +65,10 @@ class WeightTraining:
     def _trained(self, model: Any) -> list[Any]:
         if self.part == "embeddings":
             return [model.get_input_embeddings()]
-        count, layers = int(self.part.partition(":")[2]), model.config.get_text_config().num_hidden_layers
-        if count > layers:
-            raise LabError(f"part={self.part}: the model has {layers} blocks; lower it")
-        decoder = model.get_decoder()
-        return [*decoder.layers[-count:], *([decoder.norm] if hasattr(decoder, "norm") else [])]
+        # In every decoder of transformers the blocks are its one list, and what follows it is the last norm.
+        parts = list(model.get_decoder().children())
+        at = next(place for place, part in enumerate(parts) if isinstance(part, torch.nn.ModuleList))
+        count, blocks = int(self.part.partition(":")[2]), parts[at]
+        if count > len(blocks):
+            raise LabError(f"part={self.part}: the model has {len(blocks)} blocks; lower it")
+        return [*blocks[-count:], *parts[at + 1 :]]

@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import logging
 import math
-import re
-import unicodedata
 from bisect import bisect_right
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from lab.exam.rewording import Rewordings, digits
+from lab.exam.rewording import Rewordings
+from lab.exam.segments import QUESTION_MARKS, SegmentedText, half_words, tokenise
 from lab.records import LabError, Question
 
 log = logging.getLogger(__name__)
@@ -33,23 +32,8 @@ LEAST_WORDS, LEAST_CHARACTERS = 4, SLIP_SHINGLES + SHINGLE
 TAIL_TOKENS = 4
 BATCH_CHARACTERS = 2_000_000
 
-LINE_CHARACTERS = 200
-LINE_MARKS = " \t>-*#"  # Markdown's, before the first word of a line
 LEAKS_SHOWN, LEAKS_NAMED = 5, 200
 
-# Han characters, kana and Hangul: written without spaces, or with endings that stick to the word.
-_CJK = (
-    "\u3005-\u3007\u3040-\u30ff\u31f0-\u31ff\u1100-\u11ff\u3130-\u318f\uac00-\ud7af"
-    "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
-)
-_TOKEN = re.compile(rf"[{_CJK}]|[^\W_{_CJK}]+")
-_ONE_CJK = re.compile(f"[{_CJK}]")
-_INVISIBLE = re.compile("[\u00ad\u200b-\u200d\u2060\ufeff]")  # left in words by word processors and web pages
-# Line breaks, sentence ends, colons (`Question: ...`) and quotation marks.
-_SEGMENT = re.compile('[^\n\r\u2028\u2029.?!\u3002\uff0e\uff61\uff1f\uff01:\uff1a"\u201c\u201d\u300c\u300d]+')
-_QUESTION_MARKS = ("?", "\uff1f")
-# A sentence goes on over colons, quotation marks and line breaks, but not into a line that begins with a capital.
-_SENTENCE_END = re.compile("[.?!\u3002\uff0e\uff61\uff1f\uff01]|\\n[^\\S\\n]*\\n")
 _COLONS = (":", "\uff1a")
 
 
@@ -107,15 +91,15 @@ class LeakGuard:
         for number, question in enumerate(questions):
             tokens = tokenise(question.question)
             string = " ".join(tokens)
-            if sum(map(_half_words, tokens)) < 2 * LEAST_WORDS or len(string) < LEAST_CHARACTERS:
-                asks = question.question.rstrip().endswith(_QUESTION_MARKS)
+            if sum(map(half_words, tokens)) < 2 * LEAST_WORDS or len(string) < LEAST_CHARACTERS:
+                asks = question.question.rstrip().endswith(QUESTION_MARKS)
                 self._short[tuple(tokens)].append((number, asks))
             else:
                 self._index(tokens, number)
                 self._nears.append(_Near(number, string))
                 long.append((number, tokens))
             for given in map(tokenise, question.given):
-                if sum(map(_half_words, given)) >= 2 * GRAM_WORDS:
+                if sum(map(half_words, given)) >= 2 * GRAM_WORDS:
                     self._index(given, number)
         self._short_lengths = sorted({len(tokens) for tokens in self._short} - {0})
         self._rewordings = Rewordings(long)
@@ -173,7 +157,7 @@ class LeakGuard:
         log.warning("allowed: %s", told)
         self.leaked |= questions
 
-    def _exact(self, read: _Text, found: dict[int, tuple[str, int]]) -> None:
+    def _exact(self, read: SegmentedText, found: dict[int, tuple[str, int]]) -> None:
         tokens = read.tokens
         for end, tail in enumerate(_grams(tokens, TAIL_TOKENS), TAIL_TOKENS):
             for wanted, number in self._tails.get(tail, ()):
@@ -189,17 +173,17 @@ class LeakGuard:
                 if mark is None or mark in _COLONS:  # `Notice period: 30 days` states a fact.
                     continue
                 for number, asks in self._short.get(tuple(tokens[start : start + length]), ()):
-                    if not asks or mark in _QUESTION_MARKS:
+                    if not asks or mark in QUESTION_MARKS:
                         found.setdefault(number, (EXACT, segment))
 
-    def _thirteen(self, read: _Text, found: dict[int, tuple[str, int]]) -> None:
+    def _thirteen(self, read: SegmentedText, found: dict[int, tuple[str, int]]) -> None:
         if not self._grams:
             return
         for start, gram in _stretches(read.tokens):
             for number in self._grams.get(gram, ()):
                 found.setdefault(number, (GRAM, read.segment_of_token(start)))
 
-    def _rarest(self, batch: Iterable[_Text]) -> dict[str, list[_Near]]:
+    def _rarest(self, batch: Iterable[SegmentedText]) -> dict[str, list[_Near]]:
         """Each question under as many of its shingles as a near-duplicate cannot do without, the rarest of `batch`.
 
         Counted in the texts, not in the exam: these know the exam's names well, but hardly its way of asking.
@@ -214,7 +198,7 @@ class LeakGuard:
                 rare[shingle].append(one)
         return rare
 
-    def _near(self, read: _Text, rare: dict[str, list[_Near]], found: dict[int, tuple[str, int]]) -> None:
+    def _near(self, read: SegmentedText, rare: dict[str, list[_Near]], found: dict[int, tuple[str, int]]) -> None:
         candidates: dict[int, set[_Near]] = defaultdict(set)  # by segment
         for place, shingle in enumerate(shingles(read.string)):
             if shingle in rare:
@@ -260,111 +244,21 @@ class _Near:
         return shared >= LEAST_JACCARD * union - ROUNDING or one_slip(self._string, string)
 
 
-class _Text:
-    """A training text as tokens, and as the segments they stand in; segments without a token are left out.
-
-    starts, ends: of each segment in `string`, in characters. token_starts, token_ends: in `tokens`. marks: the
-    character that ends it, empty at the end of the text. ends_sentence: how the sentence ends with it: empty where it
-    goes on.
-    """
-
-    def __init__(self, text: str) -> None:
-        self._text = text
-        self._places: list[int] = []
-        self.tokens: list[str] = []
-        self.starts: list[int] = []
-        self.ends: list[int] = []
-        self.token_starts: list[int] = []
-        self.token_ends: list[int] = []
-        self.marks: list[str] = []
-        self.ends_sentence: list[str] = []
-        strings: list[str] = []
-        at = ended = 0
-        for segment in _SEGMENT.finditer(text):
-            tokens = tokenise(segment.group())
-            if not tokens:
-                continue
-            if strings:
-                self._end_sentence(text[ended : segment.start()], segment.group().lstrip(LINE_MARKS)[:1])
-            ended = segment.end()
-            string = " ".join(tokens)
-            strings.append(string)
-            self._places.append(segment.start())
-            self.starts.append(at)
-            self.ends.append(at + len(string))
-            at += len(string) + 1
-            self.token_starts.append(len(self.tokens))
-            self.tokens += tokens
-            self.token_ends.append(len(self.tokens))
-            self.marks.append(text[segment.end() : segment.end() + 1])
-        self._end_sentence(text[ended:] + "\n\n", "")
-        self.string = " ".join(strings)
-
-    def _end_sentence(self, gap: str, following: str) -> None:
-        end = _SENTENCE_END.search(gap)
-        new_line = "\n" if following.isupper() and "\n" in gap else ""
-        self.ends_sentence.append(end.group() if end else new_line)
-
-    def sentences(self) -> Iterator[tuple[int, list[str], list[str], bool]]:
-        """Each sentence: its first segment, its tokens and those of its last segment with numbers in digits, and
-        whether a question mark ends it."""
-        first = 0
-        for last, (start, stop, end) in enumerate(
-            zip(self.token_starts, self.token_ends, self.ends_sentence, strict=False)
-        ):
-            if end:
-                tokens = self.tokens[self.token_starts[first] : stop]
-                yield first, digits(tokens), digits(self.tokens[start:stop]), end in _QUESTION_MARKS
-                first = last + 1
-
-    def segment_of_token(self, token: int) -> int:
-        return bisect_right(self.token_starts, token) - 1
-
-    def line(self, segment: int) -> str:
-        """The line in which a segment begins; of a long line what follows from there."""
-        place = self._places[segment]
-        begin = self._text.rfind("\n", 0, place) + 1
-        end = self._text.find("\n", place)
-        line = self._text[begin : end if end >= 0 else None].strip()
-        if len(line) <= LINE_CHARACTERS:
-            return line
-        return self._text[place : end if end >= 0 else None].strip()[:LINE_CHARACTERS]
-
-    def around(self, segment: int, longest: int) -> str:
-        """A stretch that every run of at most `longest` characters through `segment` stands in."""
-        return self.string[max(0, self.ends[segment] - longest) : self.starts[segment] + longest]
-
-    def runs(self, segment: int, longest: int) -> Iterator[tuple[int, str]]:
-        """Every run of segments of at most `longest` characters through `segment`, and the segment it begins with."""
-        for first in range(segment, -1, -1):
-            if self.ends[segment] - self.starts[first] > longest:
-                break
-            for last in range(segment, len(self.ends)):
-                if self.ends[last] - self.starts[first] > longest:
-                    break
-                yield first, self.string[self.starts[first] : self.ends[last]]
-
-
-def _batches(texts: Iterable[tuple[str, str]]) -> Iterator[list[tuple[str, _Text]]]:
+def _batches(texts: Iterable[tuple[str, str]]) -> Iterator[list[tuple[str, SegmentedText]]]:
     """Each different text once, so many at a time as memory holds with ease: tokens take far more than the text."""
     examined: set[str] = set()
-    batch: list[tuple[str, _Text]] = []
+    batch: list[tuple[str, SegmentedText]] = []
     characters = 0
     for identity, text in texts:
         if text in examined:
             continue
         examined.add(text)
-        batch.append((identity, _Text(text)))
+        batch.append((identity, SegmentedText(text)))
         characters += len(text)
         if characters >= BATCH_CHARACTERS:
             yield batch
             batch, characters = [], 0
     yield batch
-
-
-def tokenise(text: str) -> list[str]:
-    """NFKC, casefolded, without punctuation: words, and each Han character, kana or Hangul syllable by itself."""
-    return _TOKEN.findall(unicodedata.normalize("NFKC", _INVISIBLE.sub("", text)).casefold())
 
 
 def shingles(string: str) -> list[str]:
@@ -392,21 +286,17 @@ def one_slip(question: str, other: str) -> bool:
     return max(len(old), len(new)) <= 1 or (len(old) == 2 and old == new[::-1])
 
 
-def _half_words(token: str) -> int:
-    return 1 if _ONE_CJK.match(token) else 2
-
-
 def _stretches(tokens: list[str]) -> Iterator[tuple[int, tuple[str, ...]]]:
     """From each token the fewest that make 13 words, and the place of the first."""
     end = halves = 0
     for start in range(len(tokens)):
         while halves < 2 * GRAM_WORDS and end < len(tokens):
-            halves += _half_words(tokens[end])
+            halves += half_words(tokens[end])
             end += 1
         if halves < 2 * GRAM_WORDS:
             return
         yield start, tuple(tokens[start:end])
-        halves -= _half_words(tokens[start])
+        halves -= half_words(tokens[start])
 
 
 def _grams(tokens: list[str], length: int) -> Iterable[tuple[str, ...]]:

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from lab.records import LabError
+from lab.records import told
 from lab.report.show import show
 
 
@@ -30,15 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--csv", type=Path, metavar="PATH", help="where to write the CSV (default: comparison.csv in the first RUNS)"
     )
     chosen = parser.parse_args(arguments)
-    try:
-        show(chosen.runs, chosen.reference, chosen.csv)
-    except LabError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return 130
-    return 0
+    return told(lambda: show(chosen.runs, chosen.reference, chosen.csv))
 
 
 if __name__ == "__main__":

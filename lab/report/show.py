@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from rich.console import Console
 from rich.text import Text
 
 from lab.records import LabError
@@ -15,7 +13,7 @@ from lab.report.find import gather
 from lab.report.forgetting import forgetting
 from lab.report.interference import interference
 from lab.report.plane import plane
-from lab.report.table import WIDTH, print_table
+from lab.report.table import plain_console, print_table
 from lab.report.verdict import verdict
 from lab.report.warnings import leaks, warnings
 
@@ -34,8 +32,7 @@ def show(paths: Sequence[str | Path], reference: str = "rag", csv: str | Path | 
     runs, notes = gather(paths)
     frame, routes = compare(runs, reference), routes_of(runs)
     forgotten, interfered = forgetting(routes), interference(routes)
-    # A pipe has no width of its own, and rich would take 80 columns.
-    console = Console(width=None if sys.stdout.isatty() else WIDTH, markup=False, highlight=False)
+    console = plain_console()
     print_table(frame, forgotten, interfered, routes, reference, console)
     console.print()
     for sentence in verdict(frame, routes, reference):

@@ -12,17 +12,16 @@ from typing import Any
 
 import pandas as pd
 from rich import box
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from lab.judge.statistics import Interval, interval
-from lab.records import LabError
+from lab.records import LabError, told
 from lab.report.find import by_age, find_runs, flat
 from lab.report.load import Run, load, read_manifest
 from lab.report.scores import RECALL, SCORE, Route, Rows, ratio_interval
 from lab.report.sweep_plot import sweep_picture
-from lab.report.table import WIDTH
+from lab.report.table import plain_console
 from lab.report.wording import listed, percent, span
 
 # Columns of scores: (name, suite, part, practised).
@@ -214,28 +213,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--default", metavar="VALUE", help="x of runs that did not name it (left out without)")
     parser.add_argument("--out", type=Path, metavar="FOLDER", help="where to write to (default: the first RUNS)")
     chosen = parser.parse_args(arguments)
+    return told(lambda: _show(chosen))
+
+
+def _show(chosen: argparse.Namespace) -> None:
     folder = chosen.out or chosen.runs[0]
+    frame = sweep(chosen.runs, chosen.x, chosen.by, chosen.default)
+    console = plain_console()
+    console.print(table(frame))
+    for note in frame.attrs["notes"]:
+        console.print(Text(f"Note: {note}"))
     try:
-        frame = sweep(chosen.runs, chosen.x, chosen.by, chosen.default)
-        console = Console(width=None if sys.stdout.isatty() else WIDTH, markup=False, highlight=False)
-        console.print(table(frame))
-        for note in frame.attrs["notes"]:
-            console.print(Text(f"Note: {note}"))
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            frame.to_csv(folder / "sweep.csv", index=False, float_format="%.6g")
-            sweep_picture(frame).savefig(folder / "sweep.png")
-        except OSError as error:
-            raise LabError(f"{folder}: cannot be written ({error}); name another place with --out") from None
-        for name in ("sweep.csv", "sweep.png"):
-            console.print(Text(f"Written: {folder / name}"), soft_wrap=True)
-    except LabError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return 130
-    return 0
+        folder.mkdir(parents=True, exist_ok=True)
+        frame.to_csv(folder / "sweep.csv", index=False, float_format="%.6g")
+        sweep_picture(frame).savefig(folder / "sweep.png")
+    except OSError as error:
+        raise LabError(f"{folder}: cannot be written ({error}); name another place with --out") from None
+    for name in ("sweep.csv", "sweep.png"):
+        console.print(Text(f"Written: {folder / name}"), soft_wrap=True)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
@@ -34,6 +35,11 @@ KINDS = {"short": "exact match", "long": "ROUGE-L", "choice": "letter of the ans
 OVER = {"exam": "exam", "general": "general questions that bring their text"}
 HEADS = {SCORE: "score", "unknown_right": "unknown, rightly", "unknown_wrong": "unknown, wrongly"}
 NAMED = 5  # ids of failed answers that a note names
+
+
+def plain_console() -> Console:
+    """Where tables go. A pipe has no width of its own, and rich would take 80 columns."""
+    return Console(width=None if sys.stdout.isatty() else WIDTH, markup=False, highlight=False)
 
 
 def print_table(

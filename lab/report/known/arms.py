@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lab.records import LabError
-from lab.report.find import find_runs
-from lab.report.load import MANIFEST, Run, load, read_manifest
+from lab.report.find import by_age, find_runs
+from lab.report.load import Run, load, read_manifest
 from lab.report.scores import Route
 
 # An arm and a pipeline in it.
@@ -44,7 +44,7 @@ def gather_arms(paths: Sequence[str | Path], wanted: Collection[Key]) -> Arms:
     """
     newest: dict[tuple[str, str, int], Path] = {}
     notes = []
-    for folder in sorted(find_runs(paths), key=lambda found: ((found / MANIFEST).stat().st_mtime_ns, str(found))):
+    for folder in sorted(find_runs(paths), key=by_age):
         manifest = read_manifest(folder)
         key = (manifest["arm"], manifest["pipeline"])
         if key not in wanted:

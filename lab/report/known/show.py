@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import math
-import sys
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,16 +12,15 @@ from typing import Any
 
 import pandas as pd
 from rich import box
-from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from lab.records import LabError
+from lab.records import LabError, told
 from lab.report.known.answers import ANSWERS, Known
 from lab.report.known.arms import Arms, gather_arms
 from lab.report.known.claims import CANNOT_TELL, NOT_REPRODUCED, NOT_RUN, REPRODUCED, Finding, decide
 from lab.report.known.measures import BITS, NUMBER, PERCENT, POINTS, Measure
-from lab.report.table import WIDTH
+from lab.report.table import plain_console
 from lab.report.wording import percent, points, rise, span
 
 FIGURES = ("estimate", "low", "high", "n", "seeds", "detectable")
@@ -57,15 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("runs", nargs="+", type=Path, metavar="RUNS", help="folders of the experiment's runs")
     parser.add_argument("--csv", type=Path, metavar="PATH", help=f"where to (default: {FILE} in the first RUNS)")
     chosen = parser.parse_args(arguments)
-    try:
-        _show(chosen.runs, chosen.csv or chosen.runs[0] / FILE)
-    except LabError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return 130
-    return 0
+    return told(lambda: _show(chosen.runs, chosen.csv or chosen.runs[0] / FILE))
 
 
 @dataclass(frozen=True)
@@ -115,8 +105,7 @@ def _frame(answered: Sequence[Answered]) -> pd.DataFrame:
 def _show(paths: Sequence[Path], target: Path) -> None:
     arms = _gather(paths)
     answered = _answered(arms)
-    # A pipe has no width of its own, and rich would take 80 columns.
-    console = Console(width=None if sys.stdout.isatty() else WIDTH, markup=False, highlight=False)
+    console = plain_console()
     for one in answered:
         console.print(Text(f"{one.answer.name}  {one.answer.claim}", style="bold"))
         console.print(Text(f"Published: {one.answer.source}", style="dim"))
