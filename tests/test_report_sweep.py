@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import os
 import re
@@ -17,7 +18,7 @@ import pandas as pd
 import pytest
 from test_report import GENERAL, large_exam, make_run
 
-from lab.judge.statistics import interval
+from lab.judge.statistics import interval, smallest_detectable_difference
 from lab.records import LabError, write_jsonl
 from lab.report import load
 from lab.report.plots import training_curves
@@ -71,6 +72,16 @@ def test_a_row_is_what_its_runs_pooled_are(tmp_path: Path) -> None:
     assert (row["general"], row["general_n"]) == pytest.approx((100 / 3 / 60, 60))
     assert (row["bits_per_byte"], row["bits_per_byte_n"]) == (2.0, 2)
     assert load(made[0]).overrides[SHARE] == "0.25"
+
+
+def test_what_neighbours_could_be_told_apart_by_is_said(tmp_path: Path) -> None:
+    for share, right in ((0.5, 24), (0, 10), (0.1, 12)):
+        point(tmp_path, f"{SHARE}={share} replay=self", right)
+    point(tmp_path, f"{SHARE}=0.9 replay=world", 40)  # another line: it is no neighbour
+    by_hand = [np.array([[float(number < right) for number in range(48)]]) for right in (10, 12, 24)]
+    clusters = [q.documents[0] for q in EXAM]
+    expected = [smallest_detectable_difference(one, other, clusters) for one, other in itertools.pairwise(by_hand)]
+    assert sweep([tmp_path], SHARE, by="replay").attrs["detectable"] == pytest.approx(sorted(expected))
 
 
 def test_rows_stand_by_size_and_words_as_they_come(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 import math
 import sys
 from collections import Counter
@@ -15,8 +16,9 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from lab.judge.statistics import Interval, interval
+from lab.judge.statistics import Interval, interval, smallest_detectable_difference
 from lab.records import LabError, told
+from lab.report.compare import paired_values
 from lab.report.find import by_age, find_runs, flat
 from lab.report.load import Run, load, read_manifest
 from lab.report.scores import RECALL, SCORE, Route, Rows, ratio_interval
@@ -51,10 +53,11 @@ def sweep(paths: Iterable[str | Path], x: str, by: str | None = None, default: s
       exam, of its part "recall", of what was not practised, and of the general suite, 0..1; in the route's own context.
     - bits_per_byte with the same: of held-out general text, _n in texts.
 
-    What there is none of is NaN with n = 0. `frame.attrs` keeps "x", "by", "values" (of x, in order) and "notes" (a
-    sentence for each thing left out). Of runs that differ in nothing the newest counts. Rows are in order of by,
-    pipeline and x: numbers by size, then words as their runs were made. Raises LabError where no run is left, runs sat
-    another exam, and where those of one point differ in a further setting.
+    What there is none of is NaN with n = 0. `frame.attrs` keeps "x", "by", "values" (of x, in order), "notes" (a
+    sentence for each thing left out) and "detectable" (sorted: the smallest exam difference that could be detected
+    between each two neighbours on one line, at 80 % power and the 5 % level). Of runs that differ in nothing the newest
+    counts. Rows are in order of by, pipeline and x: numbers by size, then words as their runs were made. Raises LabError
+    where no run is left, runs sat another exam, and where those of one point differ in a further setting.
     """
     points, notes = _points(paths, x, by, default)
     groups, values, names = (_ranks(list(column)) for column in zip(*points, strict=True))
@@ -66,7 +69,18 @@ def sweep(paths: Iterable[str | Path], x: str, by: str | None = None, default: s
     ]
     frame = pd.DataFrame(rows, columns=COLUMNS)
     frame.attrs = {"x": x, "by": by, "values": [_number(at) if numeric else at for at in values], "notes": notes}
+    frame.attrs["detectable"] = _detectable([(point[::2], points[point]) for point in order])
     return frame
+
+
+def _detectable(ordered: Sequence[tuple[tuple[str, ...], Route]]) -> list[float]:
+    """The smallest exam difference that can be detected between each two neighbours on one line, where it is known."""
+    found = []
+    for (line, route), (other_line, other) in itertools.pairwise(ordered):
+        if line == other_line:
+            clusters = route.clusters(route.choose("exam"))
+            found.append(smallest_detectable_difference(*paired_values(route, other, "exam"), clusters))
+    return sorted(value for value in found if 0 < value < math.inf)
 
 
 def _points(
@@ -221,6 +235,9 @@ def _show(chosen: argparse.Namespace) -> None:
     frame = sweep(chosen.runs, chosen.x, chosen.by, chosen.default)
     console = plain_console()
     console.print(table(frame))
+    if known := frame.attrs["detectable"]:
+        ends = " to ".join(dict.fromkeys(percent(value) for value in (known[0], known[-1])))
+        console.print(f"Smallest exam difference of neighbours to be detected (80 % power, 5 % level): {ends} points.")
     for note in frame.attrs["notes"]:
         console.print(Text(f"Note: {note}"))
     try:
