@@ -56,8 +56,8 @@ def sweep(paths: Iterable[str | Path], x: str, by: str | None = None, default: s
     What there is none of is NaN with n = 0. `frame.attrs` keeps "x", "by", "values" (of x, in order), "notes" (a
     sentence for each thing left out) and "detectable" (sorted: the smallest exam difference that could be detected
     between each two neighbours on one line, at 80 % power and the 5 % level). Of runs that differ in nothing the newest
-    counts. Rows are in order of by, pipeline and x: numbers by size, then words as their runs were made. Raises LabError
-    where no run is left, runs sat another exam, and where those of one point differ in a further setting.
+    counts. Rows are in order of by, pipeline and x: numbers by size, then words as their runs were made. Raises
+    LabError where no run is left, runs sat another exam, and where those of one point differ in a further setting.
     """
     points, notes = _points(paths, x, by, default)
     groups, values, names = (_ranks(list(column)) for column in zip(*points, strict=True))
