@@ -9,6 +9,7 @@ import math
 import shutil
 import socket
 import weakref
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -107,6 +108,26 @@ def ids_of(ranked: list[ScoredPassage]) -> list[str]:
 
 def test_closed_book_has_nothing(tmp_path: Path) -> None:
     assert ClosedBook().prepare(tiny_corpus(), workspace(tmp_path)).passages(questions()) == [[]] * 9
+
+
+def test_gold_stands_among_as_many_others_as_are_asked_for(tmp_path: Path) -> None:
+    corpus = tiny_corpus()
+    ids = [passage.id for passage in corpus.passages]
+    assert len(ids) >= 4
+    asked = [Question(f"q{n}", "?", ("a",), passages=(ids[n % len(ids)],)) for n in range(60)]
+    reader = Gold(k=3).prepare(corpus, workspace(tmp_path))
+    desks = reader.passages(asked)
+    for question, desk in zip(asked, desks, strict=True):
+        scores = {found.passage.id: found.score for found in desk}
+        assert len(scores) == len(desk) == 3  # none twice
+        assert [id for id, score in scores.items() if score == 1.0] == list(question.passages)
+    places = Counter(next(place for place, found in enumerate(desk) if found.score == 1.0) for desk in desks)
+    assert set(places) == {0, 1, 2}  # a place that never changes would give it away
+    assert reader.passages(asked[::-1]) == desks[::-1]
+    many = Question("many", "?", ("a",), passages=tuple(ids[:4]))
+    assert [[found.passage.id for found in desk] for desk in reader.passages([many])] == [ids[:4]]  # none left out
+    everything = Gold(k=10**6).prepare(corpus, workspace(tmp_path)).passages(asked[:1])[0]
+    assert {found.passage.id for found in everything} == set(ids)
 
 
 def test_gold_is_what_the_question_names(tmp_path: Path) -> None:
