@@ -25,7 +25,7 @@ from lab.quiz import SmallQuiz
 from lab.records import Answer, LabError, Question, read_jsonl, write_jsonl
 from lab.report import load, metrics
 from lab.runtime import choose_device, environment, seed_everything, versions
-from lab.store import JSON, Store, digest
+from lab.store import JSON, Store, digest, digest_file
 from lab.student import Student
 from lab.workspace import Workspace
 
@@ -166,6 +166,7 @@ def run(experiment: Experiment) -> Path:
     )
     write_jsonl(experiment.folder / "training.jsonl", _curve(ledger, quiz))
     ledger.write(experiment.folder / "costs.jsonl")
+    manifest["files"] = {path.name: digest_file(path) for path in sorted(experiment.folder.glob("*.jsonl"))}
     _write_json(experiment.folder / "manifest.json", manifest)
     _write_json(experiment.folder / "metrics.json", metrics(load(experiment.folder)))
     return experiment.folder
