@@ -18,6 +18,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import InterpolationKeyError, OmegaConfBaseException
 
 from lab.arms import arms_of, folder_of
+from lab.progress import PLAIN, Progress, flags, speak, step, verbose
 from lab.records import LabError
 from lab.report import show
 from lab.runtime import quiet_libraries
@@ -26,7 +27,7 @@ CONF = Path(__file__).resolve().parent.parent / "conf"
 
 finished: list[Path] = []
 reference = "rag"
-
+level = PLAIN
 
 DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
 # Mistakes that a person can mend: told in one line, without a traceback.
@@ -51,9 +52,11 @@ def main(config: DictConfig) -> None:
 
 def _run(config: DictConfig) -> None:
     global reference
-    from lab.run import Experiment, run  # Late: `--help` and `--cfg job` need no torch.
+    speak(level)  # Again: hydra has just set up the log.
+    with Progress("lab"), step("starting"):
+        from lab.run import Experiment, run  # Late: `--help` and `--cfg job` need no torch.
 
-    quiet_libraries()
+        quiet_libraries()
     settings = HydraConfig.get()
     choices = settings.runtime.choices
     reference = config.reference
@@ -122,14 +125,17 @@ def _one_line(error: BaseException) -> str:
 
 def command_line() -> int:
     """Exit codes: 0 done, 1 where arms of an experiment failed, 2 a mistake the user can mend, 130 interrupted."""
-    verbose = "-v" in sys.argv
-    sys.argv = [argument for argument in sys.argv if argument != "-v"]
+    global level
     finished.clear()
+    speak(PLAIN)
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Errors come here instead of being printed with hydra's traceback.
     try:
+        words, level = flags(sys.argv[1:])
+        sys.argv = [sys.argv[0], *words]
+        speak(level)
         arms = arms_of(sys.argv[1:], CONF) if any(word.startswith("experiment=") for word in sys.argv) else None
         if arms:
-            return arms.run(folder_of(arms.experiment))
+            return arms.run(folder_of(arms.experiment), level)
         try:
             main()
         except Stopped as stopped:
@@ -139,12 +145,12 @@ def command_line() -> int:
             show(runs, reference, csv=(runs[0].parent if len(runs) > 1 else runs[0]) / "comparison.csv")
     except TOLD as error:
         # Some of hydra's own errors are OSErrors too, without a number.
-        if verbose or (isinstance(error, OSError) and error.errno not in (*DISK, None)):
+        if verbose() or (isinstance(error, OSError) and error.errno not in (*DISK, None)):
             raise
         print(f"lab: {_one_line(error)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        if verbose:
+        if verbose():
             raise
         print("lab: interrupted; prepared artifacts are kept and reused, unfinished runs are ignored", file=sys.stderr)
         return 130

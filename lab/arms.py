@@ -30,6 +30,7 @@ from omegaconf import OmegaConf
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 
+from lab.progress import PLAIN, QUIET, VERBOSE
 from lab.records import LabError
 
 
@@ -42,23 +43,29 @@ class Arms:
     report: list[str]
     jobs: int
 
-    def run(self, root: Path) -> int:
-        """Run all arms below `root` and print the report. Exit code: 0, or 1 where an arm failed."""
+    def run(self, root: Path, level: int = PLAIN) -> int:
+        """Run all arms below `root` and print the report. Exit code: 0, or 1 where an arm failed.
+
+        level: how much they and this say, see `lab.progress.speak`; an arm that fails is always told.
+        """
         root.mkdir(parents=True, exist_ok=True)
         waiting, running = list(self.words), dict[str, tuple[subprocess.Popen[bytes], float]]()
         failed: list[str] = []
         console = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
-        console.print(f"{self.experiment}: {len(waiting)} arms, {self.jobs} at once, in {root}")
+        quiet = level == QUIET
+        if not quiet:
+            console.print(f"{self.experiment}: {len(waiting)} arms, {self.jobs} at once, in {root}")
         columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
-        with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bars:
+        with Progress(*columns, console=console, transient=True, disable=quiet or not console.is_terminal) as bars:
             tasks: dict[str, TaskID] = {}
             try:
                 while waiting or running:
                     while waiting and len(running) < self.jobs:
                         arm = waiting.pop(0)
-                        running[arm] = (self._start(arm, root), time.monotonic())
+                        running[arm] = (self._start(arm, root, level), time.monotonic())
                         tasks[arm] = bars.add_task(arm, total=None)
-                        console.print(f"  {arm}: {' '.join(self.words[arm])}")
+                        if not quiet:
+                            console.print(f"  {arm}: {' '.join(self.words[arm])}")
                     time.sleep(0.2)
                     for arm, (process, begun) in list(running.items()):
                         if process.poll() is None:
@@ -69,7 +76,9 @@ class Arms:
                         done = len(self.words) - len(waiting) - len(running)
                         how = "done" if process.returncode == 0 else f"failed: {_last_line(_log(root, arm))}"
                         failed += [arm] * (process.returncode != 0)
-                        console.print(f"  [{done}/{len(self.words)}] {arm}, {time.monotonic() - begun:.0f} s: {how}")
+                        if not quiet or process.returncode:
+                            seconds = time.monotonic() - begun
+                            console.print(f"  [{done}/{len(self.words)}] {arm}, {seconds:.0f} s: {how}")
             except BaseException:
                 for process, _ in running.values():
                     process.send_signal(signal.SIGINT)
@@ -85,9 +94,10 @@ class Arms:
             print(f"lab: not all arms ran: {', '.join(failed)}; see {root}/*.log", file=sys.stderr)
         return code or int(bool(failed))
 
-    def _start(self, arm: str, root: Path) -> subprocess.Popen[bytes]:
+    def _start(self, arm: str, root: Path, level: int) -> subprocess.Popen[bytes]:
         threads = max(1, (os.cpu_count() or 1) // self.jobs)  # Two that share a core wait for one another.
-        command = [sys.executable, "-m", "lab", "-m", f"experiment={self.experiment}", *self.words[arm]]
+        flag = {QUIET: ["-q"], VERBOSE: ["-v"]}.get(level, [])
+        command = [sys.executable, "-m", "lab", *flag, "-m", f"experiment={self.experiment}", *self.words[arm]]
         with _log(root, arm).open("wb") as log:
             return subprocess.Popen(
                 [*command, f"arm={arm}", f"hydra.sweep.dir={root / arm}"],

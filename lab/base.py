@@ -15,6 +15,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, BitsAn
 
 from lab.framing import frame_of
 from lab.model import LanguageModel, Model
+from lab.progress import step
 from lab.records import LabError
 from lab.runtime import choose_dtype
 from lab.store import JSON, digest, digest_file
@@ -121,6 +122,10 @@ class BaseModel:
             raise LabError(f"model.path={location}: no such folder; give a folder with config.json or a hub name")
         if folder.is_dir():
             self._check(folder)
+        with step("loading the model"):
+            return self._load(location, device)
+
+    def _load(self, location: str, device: str) -> LanguageModel:
         if self.trust_remote_code:
             log.warning("model.path=%s: code that lies beside the weights may run (trust_remote_code=true)", location)
         trust = {"trust_remote_code": self.trust_remote_code}  # Never left out: unset, transformers asks at a terminal.

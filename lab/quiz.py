@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from lab.context.closed import ClosedBook
 from lab.judge.grading import grade, unanswerable
 from lab.model import Model
+from lab.progress import step
 from lab.records import Question
 from lab.store import digest
 from lab.student import Student
@@ -29,7 +30,8 @@ class SmallQuiz:
         student = Student(model, ClosedBook(), self._max_new_tokens)
         found: dict[str, float | None] = {}
         for name, asked in self._asked.items():
-            answers = student.answer(student.read(asked)) if asked else []
+            with step("quiz", len(asked), "questions") as advance:
+                answers = student.answer(student.read(asked), advance) if asked else []
             scores = [grade(one, answer).score for one, answer in zip(asked, answers, strict=True)]
             found[name] = sum(scores) / len(scores) if scores else None
         return found

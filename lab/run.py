@@ -20,7 +20,7 @@ from lab.exam.suite import GeneralSuite
 from lab.judge.grading import grade
 from lab.ledger import Ledger
 from lab.pipeline import Pipeline
-from lab.progress import Progress
+from lab.progress import Progress, step
 from lab.quiz import SmallQuiz
 from lab.records import Answer, LabError, Question, read_jsonl, write_jsonl
 from lab.report import load, metrics
@@ -79,6 +79,11 @@ class Experiment:
 
 def run(experiment: Experiment) -> Path:
     """Carry out one experiment and return its folder. The manifest is written first as unfinished and last as whole."""
+    with Progress(experiment.name) as progress:
+        return _run(experiment, progress)
+
+
+def _run(experiment: Experiment, progress: Progress) -> Path:
     seed_everything(experiment.seed)
     # First what takes no time, so that a slip in a question is told before a large corpus is read.
     whole = experiment.exam.load()
@@ -87,9 +92,12 @@ def run(experiment: Experiment) -> Path:
         raise LabError("the exam has no questions; give at least one")
     general: GeneralSuite = experiment.general.load()
     ledger = Ledger()
-    with ledger.phase("ingest"):
+    with step("ingest"), ledger.phase("ingest"):
         corpus: Corpus = experiment.corpus.load()
-    exam = match_evidence(asked, corpus)
+    with step("matching evidence"):
+        exam = match_evidence(asked, corpus)
+    with step("model digest"):  # Of every byte of its weights.
+        model_digest = experiment.model.digest
     general_questions = _limited(general.questions, experiment.limit)
     manifest: dict[str, Any] = {
         "pipeline": experiment.name,
@@ -107,7 +115,7 @@ def run(experiment: Experiment) -> Path:
             "corpus": corpus.digest,
             "exam": digest([dataclasses.asdict(question) for question in asked]),  # before any corpus is looked at
             "general": digest([[dataclasses.asdict(question) for question in general_questions], list(general.texts)]),
-            "model": experiment.model.digest,
+            "model": model_digest,
         },
         "environment": environment(),
         "leaked": [],
@@ -120,27 +128,26 @@ def run(experiment: Experiment) -> Path:
     quiz = SmallQuiz(whole, general.questions, experiment.answer_tokens)
     guard = LeakGuard([*exam, *general_questions], experiment.allow_leak)
     guard.check((document.id, document.text) for document in corpus.documents)  # An index must not hold it either.
-    with Progress(experiment.name) as progress:
-        workspace = Workspace(
-            Store(experiment.artifacts),
-            ledger,
-            experiment.seed,
-            choose_device(experiment.device),
-            refuse_leaks=guard.check,
-            progress=progress,
-            general_texts=general.texts[:WATCHED_TEXTS],
-            quiz=quiz,
-        )
-        with progress.step("preparing"):
-            student = experiment.pipeline.prepare(experiment.model, corpus, workspace)
-        student.max_new_tokens = experiment.answer_tokens
-        student.warm_up(exam[0])
-        exam_answers = _sit(student, exam, workspace, "answering")
-        general_answers = _sit(student, general_questions, workspace, "general")
-        with progress.step("bits per byte"), ledger.phase("general") as entry:
-            measured = student.model.bits_per_byte(general.texts) if general.texts else []
-            entry.tokens = student.model.count_tokens(general.texts) if measured else 0
-        manifest |= {"parameters": student.model.parameters, "leaked": sorted(guard.leaked), "finished": True}
+    workspace = Workspace(
+        Store(experiment.artifacts),
+        ledger,
+        experiment.seed,
+        choose_device(experiment.device),
+        refuse_leaks=guard.check,
+        progress=progress,
+        general_texts=general.texts[:WATCHED_TEXTS],
+        quiz=quiz,
+    )
+    with progress.step("preparing"):
+        student = experiment.pipeline.prepare(experiment.model, corpus, workspace)
+    student.max_new_tokens = experiment.answer_tokens
+    student.warm_up(exam[0])
+    exam_answers = _sit(student, exam, workspace, "answering")
+    general_answers = _sit(student, general_questions, workspace, "general")
+    with progress.step("bits per byte"), ledger.phase("general") as entry:
+        measured = student.model.bits_per_byte(general.texts) if general.texts else []
+        entry.tokens = student.model.count_tokens(general.texts) if measured else 0
+    manifest |= {"parameters": student.model.parameters, "leaked": sorted(guard.leaked), "finished": True}
     del student
     _release()
 
@@ -191,7 +198,8 @@ def _sit(student: Student, questions: list[Question], workspace: Workspace, phas
     """
     if not questions:
         return []
-    with workspace.progress.step(phase, len(questions)) as advance, workspace.ledger.phase(phase) as entry:
+    shown = workspace.progress.step(phase, len(questions), "questions")
+    with shown as advance, workspace.ledger.phase(phase) as entry:
         sheet = student.read(questions)
         key: dict[str, JSON] = {
             "model": student.model.digest,

@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch.nn import functional
 
+from lab.progress import step
+
 
 def batches(lengths: Sequence[int], max_batch_tokens: int, rows: Sequence[int] | None = None) -> Iterator[list[int]]:
     """Indices by falling length: a batch pads little, and what does not fit in memory fails at once.
@@ -43,10 +45,12 @@ def continuation_log_probabilities(
     made: list[list[float]] = [[] for _ in heads]
     lengths = [len(head) + max(map(len, some), default=0) for head, some in zip(heads, tails, strict=True)]
     rows = [max(1, sum(len(tail) > 1 for tail in some)) for some in tails]
-    for batch in batches(lengths, max_batch_tokens, rows):
-        scores = iter(_score(model, [heads[i] for i in batch], [tails[i] for i in batch]))
-        for i in batch:
-            made[i] = [next(scores) for _ in tails[i]]
+    with step("scoring known answers", len(heads), "questions") as advance:
+        for batch in batches(lengths, max_batch_tokens, rows):
+            scores = iter(_score(model, [heads[i] for i in batch], [tails[i] for i in batch]))
+            for i in batch:
+                made[i] = [next(scores) for _ in tails[i]]
+            advance(len(batch))
     return made
 
 
@@ -89,18 +93,20 @@ def sequence_log_probabilities(
 ) -> list[float]:
     """Natural log-probability of each sequence of at least two tokens after its first `skip` (at least one)."""
     made = [0.0] * len(sequences)
-    for batch in batches([len(ids) - 1 for ids in sequences], max_batch_tokens):
-        width = len(sequences[batch[0]]) - 1  # The last token is predicted, not read.
-        ids = _padded([sequences[i][:-1] for i in batch], width, model.device)
-        wanted = _padded([sequences[i][1:] for i in batch], width, model.device)
-        scored = _padded(
-            [[0] * (skip[i] - 1) + [1] * (len(sequences[i]) - skip[i]) for i in batch], width, model.device
-        )
-        positions = torch.arange(width, device=model.device).expand_as(ids)
-        # Padding to the right is seen by nothing that comes before it: without a mask attention is faster.
-        losses = _losses(_forward(model, ids, None, positions, use_cache=False).logits, wanted)
-        for i, value in zip(batch, (losses * scored).sum(-1).tolist(), strict=True):
-            made[i] = -value
+    with step("scoring texts", sum(map(len, sequences)), "tokens") as advance:
+        for batch in batches([len(ids) - 1 for ids in sequences], max_batch_tokens):
+            width = len(sequences[batch[0]]) - 1  # The last token is predicted, not read.
+            ids = _padded([sequences[i][:-1] for i in batch], width, model.device)
+            wanted = _padded([sequences[i][1:] for i in batch], width, model.device)
+            scored = _padded(
+                [[0] * (skip[i] - 1) + [1] * (len(sequences[i]) - skip[i]) for i in batch], width, model.device
+            )
+            positions = torch.arange(width, device=model.device).expand_as(ids)
+            # Padding to the right is seen by nothing that comes before it: without a mask attention is faster.
+            losses = _losses(_forward(model, ids, None, positions, use_cache=False).logits, wanted)
+            for i, value in zip(batch, (losses * scored).sum(-1).tolist(), strict=True):
+                made[i] = -value
+            advance(sum(len(sequences[i]) for i in batch))
     return made
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from lab.corpus.folder import FolderCorpus
 from lab.ledger import Ledger
-from lab.progress import Progress
+from lab.progress import Progress, add_flags, speak, verbose
 from lab.records import LabError, Question, ScoredPassage
 from lab.store import Store
 from lab.workspace import Workspace
@@ -34,11 +34,17 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda")
     parser.add_argument("--artifacts", default="artifacts", help="where indexes are kept (artifacts)")
     parser.add_argument("--whole", action="store_true", help="show whole passages, not their beginnings")
+    add_flags(parser)
     options = parser.parse_args(arguments)
+    speak(options.level)
     try:
-        for question, found in zip(options.question, search(options), strict=True):
+        with Progress("search") as progress:
+            everything = search(options, progress)
+        for question, found in zip(options.question, everything, strict=True):
             print(show(question, found, options.whole))
     except LabError as error:
+        if verbose():
+            raise
         print(f"lab.search: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
@@ -47,7 +53,7 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-def search(options: argparse.Namespace) -> list[list[ScoredPassage]]:
+def search(options: argparse.Namespace, progress: Progress) -> list[list[ScoredPassage]]:
     """The passages of each question, best first."""
     # Late: a wrong option is told without torch.
     from lab.context.base import Retriever
@@ -64,12 +70,9 @@ def search(options: argparse.Namespace) -> list[list[ScoredPassage]]:
     context = Retrieved(
         retrievers[options.retriever], k=options.k, reranker=options.reranker, per_document=options.per_document
     )
-    with Progress("search") as progress:
-        workspace = Workspace(
-            Store(Path(options.artifacts)), Ledger(), 0, choose_device(options.device), progress=progress
-        )
-        reader = context.prepare(corpus, workspace)
-        return reader.passages([Question(str(n), text, ("",)) for n, text in enumerate(options.question)])
+    store, device = Store(Path(options.artifacts)), choose_device(options.device)
+    reader = context.prepare(corpus, Workspace(store, Ledger(), 0, device, progress=progress))
+    return reader.passages([Question(str(n), text, ("",)) for n, text in enumerate(options.question)])
 
 
 def show(question: str, found: list[ScoredPassage], whole: bool = False) -> str:

@@ -85,6 +85,7 @@ class Store:
             if target.exists():
                 problem = _problem(target, key)
                 if problem is None:
+                    log.debug("kept before, taken again: %s", target)
                     return _read(target, reused=True)
                 log.warning("%s is not whole (%s); it is built again", target, problem)
             target.parent.mkdir(parents=True, exist_ok=True)

@@ -63,7 +63,7 @@ def hashed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         rows = [numpy.random.default_rng([ord(c) for c in text]).standard_normal(32) for text in texts]
         return numpy.array([row / numpy.linalg.norm(row) for row in rows], dtype=numpy.float32)
 
-    def passages(self: Embedder, texts: Any) -> numpy.ndarray:
+    def passages(self: Embedder, texts: Any, progress: Any = None) -> numpy.ndarray:
         seen.extend(texts)
         return vectors(texts)
 
@@ -389,7 +389,7 @@ def test_what_a_stopped_encoding_had_finished_is_kept(
     monkeypatch.setattr("lab.context.vectors.CHUNK", 4)
     whole, calls = Embedder.encode_passages, iter((True, True, False))
 
-    def stop(self: Embedder, texts: Any) -> numpy.ndarray:
+    def stop(self: Embedder, texts: Any, progress: Any) -> numpy.ndarray:
         if not next(calls):
             raise KeyboardInterrupt
         return whole(self, texts)

@@ -59,11 +59,13 @@ def fit(
     LabError where the loss is no number any more.
     """
     steps = math.ceil(len(packed) / recipe.device_rows)
+    seen = [0, *accumulate(sum(map(len, row)) for row in packed)]
+    by_step = [seen[min(step * recipe.device_rows, len(packed))] for step in range(steps + 1)]
 
     def collate(batch: list[list[Piece]]) -> dict[str, torch.Tensor]:
         return inputs(model, batch, recipe.row_tokens, tokenizer.pad_token_id)
 
-    with TemporaryDirectory() as unused, workspace.progress.step("training", steps) as advance:
+    with TemporaryDirectory() as unused, workspace.progress.step("training", seen[-1], "tokens") as advance:
         arguments = TrainingArguments(
             output_dir=unused,
             per_device_train_batch_size=recipe.device_rows,
@@ -84,8 +86,6 @@ def fit(
             disable_tqdm=True,
             report_to="none",
         )
-        seen = [0, *accumulate(sum(map(len, row)) for row in packed)]
-        by_step = [seen[min(step * recipe.device_rows, len(packed))] for step in range(steps + 1)]
         trainer = _FiniteTrainer(
             model=model,
             args=arguments,
@@ -165,5 +165,5 @@ class _Looks(TrainerCallback):
         self._look(0, model)
 
     def on_step_end(self, args: Any, state: Any, control: Any, model: Any = None, **kwargs: Any) -> None:
-        self._advance(1)
+        self._advance(self._tokens[state.global_step] - self._tokens[state.global_step - 1])
         self._look(state.global_step, model)

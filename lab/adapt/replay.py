@@ -66,7 +66,10 @@ class SelfReplay:
         tokenizer, model = loaded.tokenizer, loaded.model
         texts, tokens = [], 0
         each = -(-self.count // len(self.starts))
-        with workspace.progress.step("writing replay", each * len(self.starts)) as advance, torch.inference_mode():
+        with (
+            workspace.progress.step("writing replay", each * len(self.starts), "texts") as advance,
+            torch.inference_mode(),
+        ):
             torch.manual_seed(workspace.seed)
             for start in self.starts:
                 ids = tokenizer(start)["input_ids"] if start else []

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lab.context.openvino import BATCH, in_parallel, take_over
+from lab.progress import step
 from lab.records import LabError
 from lab.runtime import versions
 from lab.store import digest, digest_file
@@ -51,13 +52,20 @@ class Embedder:
             self._digest = digest_folder(self.folder)
         return self._digest
 
-    def encode_passages(self, texts: Sequence[str]) -> numpy.ndarray:
-        """Unit vectors, float32, shape (texts, dimension). A text beyond the model's length is cut at its end."""
-        return self._encode(self._load().encode_document, texts)
+    def encode_passages(
+        self, texts: Sequence[str], progress: Callable[[int], None] = lambda done: None
+    ) -> numpy.ndarray:
+        """Unit vectors, float32, shape (texts, dimension). A text beyond the model's length is cut at its end.
+
+        progress is called with the number of texts just encoded.
+        """
+        return self._encode(self._load().encode_document, texts, progress)
 
     def encode_questions(self, texts: Sequence[str]) -> numpy.ndarray:
         """Unit vectors, float32, shape (texts, dimension), with the model's own prompt for questions if it has one."""
-        return self._encode(self._load().encode_query, texts)
+        model = self._load()
+        with step("encoding questions", len(texts), "questions") as advance:
+            return self._encode(model.encode_query, texts, advance)
 
     def libraries(self) -> dict[str, str | None]:
         """Versions of the libraries that the last digits of a vector depend on."""
@@ -71,27 +79,35 @@ class Embedder:
         room = model.max_seq_length or max(lengths, default=0)
         return [min(length, room) for length in lengths], [length > room for length in lengths]
 
-    def _encode(self, encode: Callable[..., numpy.ndarray], texts: Sequence[str]) -> numpy.ndarray:
+    def _encode(
+        self, encode: Callable[..., numpy.ndarray], texts: Sequence[str], progress: Callable[[int], None]
+    ) -> numpy.ndarray:
         settings = {"normalize_embeddings": True, "convert_to_numpy": True, "show_progress_bar": False}
-        if self._backend == "torch" or not texts:
-            return encode(list(texts), **settings)
-        return in_parallel(lambda some: encode(some, batch_size=BATCH, **settings), list(texts), _threads())
+        # Told of by the model itself: smaller portions would pad otherwise, which moves the last digits.
+        hook = self._load().register_forward_hook(lambda model, given, made: progress(len(made["sentence_embedding"])))
+        try:
+            if self._backend == "torch" or not texts:
+                return encode(list(texts), **settings)
+            return in_parallel(lambda some: encode(some, batch_size=BATCH, **settings), list(texts), _threads())
+        finally:
+            hook.remove()
 
     def _load(self) -> SentenceTransformer:
         if self._model is None:
-            import torch
-            from sentence_transformers import SentenceTransformer
+            with step("loading the encoder"):
+                import torch
+                from sentence_transformers import SentenceTransformer
 
-            self._model = SentenceTransformer(
-                str(self.folder),
-                device=self._device,
-                local_files_only=True,
-                # Weights are read from safetensors only: the older format can run code. float32: bfloat16 on a CPU
-                # is a hundred times slower, and scores should not depend on the device.
-                model_kwargs={"use_safetensors": True, "dtype": torch.float32},
-            )
-            if self._backend == "openvino":
-                take_over(self._model, _threads())
+                self._model = SentenceTransformer(
+                    str(self.folder),
+                    device=self._device,
+                    local_files_only=True,
+                    # Weights are read from safetensors only: the older format can run code. float32: bfloat16 on a CPU
+                    # is a hundred times slower, and scores should not depend on the device.
+                    model_kwargs={"use_safetensors": True, "dtype": torch.float32},
+                )
+                if self._backend == "openvino":
+                    take_over(self._model, _threads())
         return self._model
 
 

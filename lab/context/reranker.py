@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from lab.context.base import passage_form
 from lab.context.embedder import check_modules
+from lab.progress import step
 from lab.records import LabError, ScoredPassage
 
 if TYPE_CHECKING:
@@ -37,7 +38,13 @@ class Reranker:
         ]
         if not pairs:
             return [[] for _ in questions]
-        scores = iter(self._load().predict(pairs, show_progress_bar=False, convert_to_numpy=True).tolist())
+        model = self._load()
+        with step("reranking", len(pairs), "pairs") as advance:
+            hook = model.register_forward_hook(lambda model, given, made: advance(len(next(iter(made.values())))))
+            try:
+                scores = iter(model.predict(pairs, show_progress_bar=False, convert_to_numpy=True).tolist())
+            finally:
+                hook.remove()
         # Six digits are above the noise of float32.
         scored = [[ScoredPassage(old.passage, round(next(scores), 6)) for old in some] for some in found]
         return [sorted(some, key=lambda new: -new.score) for some in scored]

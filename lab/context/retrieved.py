@@ -10,6 +10,7 @@ from lab.context.dense import Dense
 from lab.context.reranker import Reranker
 from lab.corpus.corpus import Corpus
 from lab.corpus.passages import count_tokens
+from lab.progress import step
 from lab.records import LabError, Question, ScoredPassage
 from lab.workspace import Workspace
 
@@ -69,10 +70,11 @@ class RetrievedReader:
         texts = sorted({question.question for question in questions})
         chooses = self._reranker or settings.per_document or settings.max_tokens
         count = max(settings.k, settings.candidates) if chooses else settings.k
-        ranked = [
-            [ScoredPassage(self._corpus.passage(id), score) for id, score in found]
-            for found in self._ranker.rank(texts, count)
-        ]
+        with step("searching"):
+            ranked = [
+                [ScoredPassage(self._corpus.passage(id), score) for id, score in found]
+                for found in self._ranker.rank(texts, count)
+            ]
         if self._reranker:
             ranked = self._reranker.rank(texts, ranked)
         chosen = {text: self._choose(found) for text, found in zip(texts, ranked, strict=True)}

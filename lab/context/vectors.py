@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -54,13 +54,12 @@ def encode(texts: Sequence[str], embedder: Embedder, workspace: Workspace) -> En
     missing = [name for name in by_name if name not in known]
     size = 0
     if missing:
-        with workspace.progress.step("encoding", len(missing)) as advance:
+        with workspace.progress.step("encoding", len(missing), "passages") as advance:
             for first in range(0, len(missing), CHUNK):
                 names = missing[first : first + CHUNK]
-                artifact = _encode({name: by_name[name] for name in names}, embedder, workspace, owner)
+                artifact = _encode({name: by_name[name] for name in names}, embedder, workspace, owner, advance)
                 known.update(_rows(artifact))
                 size += artifact.cost["bytes"]
-                advance(len(names))
     found = [known[_name(text)] for text in texts]
     return Encoded(
         vectors=numpy.stack([vector for vector, _, _ in found]),
@@ -77,11 +76,17 @@ def _name(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def _encode(texts: dict[str, str], embedder: Embedder, workspace: Workspace, owner: dict[str, JSON]) -> Artifact:
+def _encode(
+    texts: dict[str, str],
+    embedder: Embedder,
+    workspace: Workspace,
+    owner: dict[str, JSON],
+    advance: Callable[[int], None],
+) -> Artifact:
     def build(folder: Path) -> dict[str, JSON]:
         tokens, cut = embedder.count_tokens(list(texts.values()))
         arrays = {
-            "vectors": embedder.encode_passages(list(texts.values())),
+            "vectors": embedder.encode_passages(list(texts.values()), advance),
             "names": numpy.frombuffer(bytes.fromhex("".join(texts)), dtype=numpy.uint8).reshape(-1, 32),
             "tokens": numpy.array(tokens, dtype=numpy.int32),
             "cut": numpy.array(cut, dtype=numpy.uint8),

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
@@ -39,8 +40,11 @@ def load_documents(path: Path, deduplicate: float | None = None) -> Gathered:
     """
     if not path.is_dir():
         raise LabError(f"{path}: no such folder; give the folder that holds the documents")
+    root = path.resolve()
+    files, unread = _walk(root)
     with Sandbox() as sandbox:
-        gathered = gather(_sources(path.resolve(), sandbox), "files", deduplicate)
+        sources = itertools.chain(unread, _sources(files, root, sandbox))
+        gathered = gather(sources, "files", deduplicate, len(files) + len(unread))
     refuse_nothing(str(path), gathered, f"put {', '.join(SUFFIXES)} files there")
     return Gathered(
         tuple(sorted(gathered.documents, key=lambda document: document.id)),
@@ -49,9 +53,7 @@ def load_documents(path: Path, deduplicate: float | None = None) -> Gathered:
     )
 
 
-def _sources(root: Path, sandbox: Sandbox) -> Iterator[Source | Quarantined]:
-    files, unread = _walk(root)
-    yield from unread
+def _sources(files: Sequence[Path], root: Path, sandbox: Sandbox) -> Iterator[Source | Quarantined]:
     for file in files:
         name = _shown(file.relative_to(root))
         try:

@@ -14,7 +14,8 @@ from lab.corpus.duplicates import Duplicates
 from lab.corpus.passages import count_sections, headings, split
 from lab.exam.jsonl import load_questions
 from lab.ledger import Entry
-from lab.records import Document, LabError, read_jsonl
+from lab.progress import step
+from lab.records import Document, LabError, Passage, read_jsonl
 
 log = logging.getLogger(__name__)
 
@@ -45,34 +46,38 @@ class Gathered:
     summary: str
 
 
-def gather(sources: Iterable[Source | Quarantined], unit: str, deduplicate: float | None = None) -> Gathered:
+def gather(
+    sources: Iterable[Source | Quarantined], unit: str, deduplicate: float | None = None, total: int | None = None
+) -> Gathered:
     """Clean every document and set aside what is empty, too large, of a taken id, or (`deduplicate`) a repetition.
 
-    unit: what one of the sources is called in the summary, `files` or `rows`.
+    unit: what one of the sources is called in the summary, `files` or `rows`. total: how many there are, where known.
     """
     documents: dict[str, Document] = {}
     names: dict[str, str] = {}
     quarantined: list[Quarantined] = []
     encodings: Counter[str] = Counter()
     duplicates = None if deduplicate is None else Duplicates(deduplicate)
-    for source in sources:
-        if isinstance(source, Quarantined):
-            quarantined.append(source)
-            continue
-        try:
-            document = _document(source)
-            if document.id in documents:
-                taken = f"its id {document.id!r} is taken by {names[document.id]}; rename one of them"
-                raise RefusedError("duplicate id", taken)
-            if duplicates is not None:
-                duplicates.add(document)
-        except RefusedError as refused:
-            quarantined.append(Quarantined(source.name, refused.kind, refused.reason))
-            continue
-        documents[document.id] = document
-        names[document.id] = source.name
-        if source.encoding:
-            encodings[source.encoding] += 1
+    with step("reading", total, unit) as advance:
+        for source in sources:
+            advance(1)
+            if isinstance(source, Quarantined):
+                quarantined.append(source)
+                continue
+            try:
+                document = _document(source)
+                if document.id in documents:
+                    taken = f"its id {document.id!r} is taken by {names[document.id]}; rename one of them"
+                    raise RefusedError("duplicate id", taken)
+                if duplicates is not None:
+                    duplicates.add(document)
+            except RefusedError as refused:
+                quarantined.append(Quarantined(source.name, refused.kind, refused.reason))
+                continue
+            documents[document.id] = document
+            names[document.id] = source.name
+            if source.encoding:
+                encodings[source.encoding] += 1
     kinds = Counter(row.kind for row in quarantined)
     parts = [
         f"ingest: {len(documents) + len(quarantined)} {unit}, {len(documents)} documents indexed, "
@@ -120,12 +125,15 @@ def corpus_of(
 ) -> Corpus:
     """The corpus of what was gathered; its summary goes to the log. practice: a file of questions, if any."""
     log.info("%s", gathered.summary)
+    passages: list[Passage] = []
+    with step("cutting into passages", len(gathered.documents), "documents") as advance:
+        for document in gathered.documents:
+            passages += split(document, max_tokens, overlap_tokens)
+            advance(1)
     return Corpus(
         name=name,
         documents=gathered.documents,
-        passages=tuple(
-            passage for document in gathered.documents for passage in split(document, max_tokens, overlap_tokens)
-        ),
+        passages=tuple(passages),
         reworded=reworded,
         practice=tuple(load_questions(Path(practice))) if practice else (),
         quarantined=gathered.quarantined,

@@ -9,11 +9,12 @@ import logging
 import math
 from bisect import bisect_right
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from lab.exam.rewording import Rewordings
 from lab.exam.segments import QUESTION_MARKS, SegmentedText, half_words, tokenise
+from lab.progress import step
 from lab.records import LabError, Question
 
 log = logging.getLogger(__name__)
@@ -116,21 +117,26 @@ class LeakGuard:
         A text that occurs again under another id is examined, and reported, once.
         """
         leaks: list[Leak] = []
-        for batch in _batches(texts):
-            rare = self._rarest(read for _, read in batch)
-            reworded = self._rewordings.index(read.tokens for _, read in batch)
-            for identity, read in batch:
-                found: dict[int, tuple[str, int]] = {}  # question's number -> how, and the segment in which it begins
-                self._exact(read, found)
-                self._thirteen(read, found)
-                self._near(read, rare, found)
-                for segment, tokens, line, asks in read.sentences():
-                    for number in self._rewordings.find(tokens, line, asks, reworded):
-                        found.setdefault(number, (REWORDED, segment))
-                leaks += [
-                    Leak(identity, read.line(segment), self._ids[number], how)
-                    for number, (how, segment) in sorted(found.items())
-                ]
+        named: dict[str, str] = {}
+        for identity, text in texts:
+            named.setdefault(text, identity)
+        with step("leak guard", len(named), "texts") as advance:
+            for batch in _batches(named):
+                rare = self._rarest(read for _, read in batch)
+                reworded = self._rewordings.index(read.tokens for _, read in batch)
+                for identity, read in batch:
+                    found: dict[int, tuple[str, int]] = {}  # question's number -> how, and in which segment it begins
+                    self._exact(read, found)
+                    self._thirteen(read, found)
+                    self._near(read, rare, found)
+                    for segment, tokens, line, asks in read.sentences():
+                        for number in self._rewordings.find(tokens, line, asks, reworded):
+                            found.setdefault(number, (REWORDED, segment))
+                    leaks += [
+                        Leak(identity, read.line(segment), self._ids[number], how)
+                        for number, (how, segment) in sorted(found.items())
+                    ]
+                    advance(1)
         return leaks
 
     def check(self, texts: Iterable[tuple[str, str]]) -> None:
@@ -244,15 +250,11 @@ class _Near:
         return shared >= LEAST_JACCARD * union - ROUNDING or one_slip(self._string, string)
 
 
-def _batches(texts: Iterable[tuple[str, str]]) -> Iterator[list[tuple[str, SegmentedText]]]:
-    """Each different text once, so many at a time as memory holds with ease: tokens take far more than the text."""
-    examined: set[str] = set()
+def _batches(named: Mapping[str, str]) -> Iterator[list[tuple[str, SegmentedText]]]:
+    """(id, text) of texts by id, so many at a time as memory holds with ease: tokens take far more than the text."""
     batch: list[tuple[str, SegmentedText]] = []
     characters = 0
-    for identity, text in texts:
-        if text in examined:
-            continue
-        examined.add(text)
+    for text, identity in named.items():
         batch.append((identity, SegmentedText(text)))
         characters += len(text)
         if characters >= BATCH_CHARACTERS:

@@ -24,7 +24,7 @@ from lab.exam.jsonl import load_questions
 from lab.exam.leaks import LeakGuard
 from lab.practice.tasks import tasks
 from lab.practice.writing import DROPPED, publish, write
-from lab.progress import Progress
+from lab.progress import Progress, add_flags, speak, verbose
 from lab.records import LabError
 from lab.runtime import choose_device, quiet_libraries
 from lab.served import ServedModel
@@ -35,9 +35,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = _parser().parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     quiet_libraries()
+    speak(given.level)
     try:
-        _write(given)
+        with Progress("practice") as progress:
+            _write(given, progress)
     except LabError as error:
+        if verbose():
+            raise
         print(f"lab.practice: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
@@ -46,14 +50,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _write(given: argparse.Namespace) -> None:
+def _write(given: argparse.Namespace, progress: Progress) -> None:
     corpus = FolderCorpus(given.documents).load()
     passages = corpus.passages[: given.limit] if given.limit else corpus.passages
     wanted = tasks(passages, given.questions, given.reworded, given.answer_tokens)
     guard = LeakGuard(load_questions(Path(given.exam))) if given.exam else None  # Read now: a fault costs nothing yet.
     model = _base(given).load(choose_device(given.device))
     out = Path(given.out)
-    with Progress("practice") as progress, progress.step("writing", len(wanted)) as advance:
+    with progress.step("writing", len(wanted), "replies") as advance:
         replies = write(wanted, model, out, advance)
     made = publish(wanted, replies, model, out, guard)
     print(f"{made.questions} questions and {made.copies} reworded passages of {len(passages)} passages, in {out}")
@@ -94,6 +98,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--limit", type=int, help="only the first so many passages")
     parser.add_argument("--exam", help="a .jsonl exam: what holds one of its questions is dropped")
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda")
+    add_flags(parser)
     return parser
 
 

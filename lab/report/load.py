@@ -7,7 +7,7 @@ import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -213,6 +213,12 @@ def _training(path: Path) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=list(TRAINING_COLUMNS)).astype(float)
 
 
+@lru_cache(maxsize=1 << 16)  # All runs of a comparison ask the same, and reading the answers' words takes long.
+def _nature(answers: tuple[str, ...], choices: tuple[str, ...]) -> dict[str, Any]:
+    question = Question("", "", answers, choices=choices)
+    return {"answerable": not unanswerable(question), "kind": kind(question)}
+
+
 def _questions(folder: Path) -> pd.DataFrame:
     path = folder / "questions.jsonl"
     rows = []
@@ -221,8 +227,7 @@ def _questions(folder: Path) -> pd.DataFrame:
         question = Question(**{f.name: lists.get(f.name, row[f.name]) for f in dataclasses.fields(Question)})
         derived = {
             "cluster": clusters_of([question])[0],
-            "answerable": not unanswerable(question),
-            "kind": kind(question),
+            **_nature(question.answers, question.choices),
             "chance": len(question.answers) / len(question.choices) if question.choices else 0.0,
         }
         rows.append({**row, **lists, "question_id": question.id, **derived})
