@@ -210,7 +210,7 @@ def test_a_loss_that_is_no_number_leaves_nothing(base, corpus, tmp_path):
 
 def test_an_interrupt_leaves_nothing(base, corpus, tmp_path):
     class Interrupted(Progress):
-        def step(self, what, total=None):
+        def step(self, what, total=None, unit=""):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
