@@ -18,7 +18,7 @@ from typing import Any
 from lab.judge.grading import grade
 from lab.records import Answer, LabError, Question, told
 from lab.report import find_runs, load, metrics
-from lab.report.load import GRADE_COLUMNS, Run, read_manifest
+from lab.report.load import GRADE_COLUMNS, MANIFEST, Run, read_manifest
 from lab.store import digest_file
 
 NAMED = 3  # differences of one kind that are told one by one
@@ -38,12 +38,20 @@ def differences(folder: Path) -> list[str]:
 
 
 def _files(folder: Path) -> Iterator[str]:
-    for name, expected in read_manifest(folder).get("files", {}).items():  # runs of earlier versions name none
+    for name, expected in _sealed(folder).items():
         path = folder / Path(name).name
         if not path.is_file():
             yield f"{name} is missing"
         elif digest_file(path) != expected:
             yield f"{name} is not the file that the run wrote: its SHA-256 differs"
+
+
+def _sealed(folder: Path) -> dict[str, Any]:
+    """SHA-256 by file name, as the manifest has it; empty for a run of an earlier version, which named none."""
+    files = read_manifest(folder).get("files", {})
+    if not isinstance(files, dict):
+        raise LabError(f"{folder / MANIFEST}: files is no list of names with their SHA-256; run it again")
+    return files
 
 
 def _grades(run: Run) -> Iterator[str]:
@@ -103,7 +111,9 @@ def verify(paths: Sequence[Path]) -> dict[Path, list[str]]:
             found[folder] = differences(folder)
         except LabError as error:
             found[folder] = [str(error)]
-        print(f"{folder}: {'DIFFERS' if found[folder] else 'as it says'}")
+        # Nobody may take for checked what could not be: without names, only what hangs together was looked at.
+        whole = "as it says" if found[folder] or _sealed(folder) else "as it says; its manifest names no files to check"
+        print(f"{folder}: {'DIFFERS' if found[folder] else whole}")
         for line in found[folder]:
             print(f"  {line}")
     return found

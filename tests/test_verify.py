@@ -97,6 +97,18 @@ def test_a_manifest_cannot_have_other_files_read(tmp_path: Path) -> None:
     assert differences(run) == ["../secret is missing"]
 
 
+def test_a_manifest_without_files_is_told_of(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = finished(tmp_path / "run")
+    manifest = json.loads((run / "manifest.json").read_text())
+    del manifest["files"]  # as runs of earlier versions, and as somebody who hides a change
+    (run / "manifest.json").write_text(json.dumps(manifest))
+    assert main([str(run)]) == 0
+    assert capsys.readouterr().out == f"{run}: as it says; its manifest names no files to check\n"
+    (run / "manifest.json").write_text(json.dumps({**manifest, "files": ["answers.jsonl"]}))
+    assert main([str(run)]) == 1
+    assert "run it again" in capsys.readouterr().out
+
+
 def test_no_run_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([str(tmp_path / "none")]) == 2
     assert capsys.readouterr().err.startswith("error: ")
