@@ -55,6 +55,7 @@ NUMBERS = (
     *(name for name in GRADE_COLUMNS if name != "outcome"),
 )
 TEXT_COLUMNS = ("text_id", "bits", "bytes")
+PASSAGE_COLUMNS = ("id", "title", "text")
 TRAINING_COLUMNS = (
     "tokens",
     *("domain_loss", "general_loss"),
@@ -127,6 +128,13 @@ class Run:
         if self.manifest["context"] == EXTERNAL:  # Of another system the order counts; scores may be missing.
             return retrieval_scores(self.exam, shown)
         return retrieval_scores(self.exam, [sorted(passages, key=lambda found: -found[1]) for passages in shown])
+
+    @cached_property
+    def passages(self) -> pd.DataFrame:
+        """Passages that were shown or are gold: id, title, text. Empty where only the ids are known, as of another
+        system's answers. Read at first use, as most readers need none."""
+        path = self.folder / "passages.jsonl"
+        return _frame(path, PASSAGE_COLUMNS) if path.is_file() else pd.DataFrame(columns=list(PASSAGE_COLUMNS))
 
     @cached_property
     def exam(self) -> list[Question]:
