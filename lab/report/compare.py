@@ -8,6 +8,7 @@ from itertools import combinations, groupby
 from typing import Any
 
 import pandas as pd
+from threadpoolctl import threadpool_limits
 
 from lab.judge.statistics import Difference, holm, paired_difference
 from lab.records import LabError
@@ -26,6 +27,7 @@ FIRST = (
 COMPARED_SUITES = ("exam", "general")
 
 
+@threadpool_limits.wrap(limits=1, user_api="blas")  # Thousands of small products: threads would wait for each other.
 def compare(runs: Sequence[Run], reference: str = "rag") -> pd.DataFrame:
     """One tidy frame over all runs, one row a figure, with exactly these columns:
 
