@@ -117,7 +117,7 @@ def _run(experiment: Experiment, progress: Progress) -> Path:
             "general": digest([[dataclasses.asdict(question) for question in general_questions], list(general.texts)]),
             "model": model_digest,
         },
-        "environment": environment(),
+        "environment": {**environment(), "device": choose_device(experiment.device)},
         "leaked": [],
         "finished": False,
     }
