@@ -113,8 +113,8 @@ def _run(experiment: Experiment, progress: Progress) -> Path:
         "exam_size": len(exam),
         "digests": {
             "corpus": corpus.digest,
-            "exam": digest([dataclasses.asdict(question) for question in asked]),  # before any corpus is looked at
-            "general": digest([[dataclasses.asdict(question) for question in general_questions], list(general.texts)]),
+            "exam": digest([question.row for question in asked]),  # before any corpus is looked at
+            "general": digest([[question.row for question in general_questions], list(general.texts)]),
             "model": model_digest,
         },
         "environment": {**environment(), "device": choose_device(experiment.device)},
@@ -154,7 +154,7 @@ def _run(experiment: Experiment, progress: Progress) -> Path:
     suites = (("exam", exam, exam_answers), ("general", general_questions, general_answers))
     write_jsonl(
         experiment.folder / "questions.jsonl",
-        ({"suite": suite, **dataclasses.asdict(question)} for suite, asked, _ in suites for question in asked),
+        ({"suite": suite, **question.row} for suite, asked, _ in suites for question in asked),
     )
     write_jsonl(
         experiment.folder / "answers.jsonl",

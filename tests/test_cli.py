@@ -195,7 +195,7 @@ def test_a_full_disk_is_named(lab, tmp_path, monkeypatch):
 
 
 def test_files_written_by_the_worlds_give_the_same_exam(lab, tmp_path, book, small_corpus):
-    write_worlds(tmp_path / "world", acts=6, sections=2, copies=1, seed=0)
+    write_worlds(tmp_path / "world", acts=6, sections=2, copies=1, seed=0, version=0)
     assert [q.id for q in load_questions(tmp_path / "world" / "exam.jsonl")] == [q.id for q in book.exam()]
     code, _, err = lab(
         "pipeline=gold corpus=folder corpus.path=world/documents exam=jsonl exam.path=world/exam.jsonl "
@@ -206,7 +206,7 @@ def test_files_written_by_the_worlds_give_the_same_exam(lab, tmp_path, book, sma
 
 
 def test_what_was_not_taken_is_written_into_the_run_folder(lab, tmp_path, random_model):
-    write_worlds(tmp_path / "world", acts=6, sections=2, copies=1, seed=0)
+    write_worlds(tmp_path / "world", acts=6, sections=2, copies=1, seed=0, version=0)
     (tmp_path / "world" / "documents" / "torn.pdf").write_bytes(b"%PDF-")
     code, _, err = lab(
         "pipeline=gold corpus=folder corpus.path=world/documents exam=jsonl exam.path=world/exam.jsonl "
@@ -221,7 +221,7 @@ def test_what_was_not_taken_is_written_into_the_run_folder(lab, tmp_path, random
 
 
 def test_a_leak_is_refused_or_stands_in_every_report(lab, tmp_path, random_model):
-    write_worlds(tmp_path / "world", acts=6, sections=2, copies=1, seed=0)
+    write_worlds(tmp_path / "world", acts=6, sections=2, copies=1, seed=0, version=0)
     asked = load_questions(tmp_path / "world" / "exam.jsonl")[0]
     (tmp_path / "world" / "documents" / "minutes.md").write_text(f"# Minutes\n\nSomeone asked: {asked.question}\n")
     arguments = (

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from lab.judge.grading import kind, unanswerable
 from lab.judge.retrieval import retrieval_scores
+from lab.judge.stale import gives_stale
 from lab.judge.statistics import clusters_of
 from lab.ledger import Entry
 from lab.records import Answer, Grade, LabError, Question, read_jsonl
@@ -46,7 +47,8 @@ QUESTION_COLUMNS = ("question_id", *(f.name for f in dataclasses.fields(Question
 GRADE_COLUMNS = tuple(f.name for f in dataclasses.fields(Grade) if f.name != "question_id")
 ANSWER_COLUMNS = (*(f.name for f in dataclasses.fields(Answer)), *GRADE_COLUMNS)
 COST_COLUMNS = tuple(f.name for f in dataclasses.fields(Entry))
-QUESTION_LISTS = ("answers", "passages", "documents", "given", "choices", "evidence")
+QUESTION_LISTS = ("answers", "passages", "documents", "given", "choices", "evidence", "stale")
+LATER = {"status": None, "stale": ()}  # what older runs do not tell of their questions, and its default
 DERIVED = ("cluster", "answerable", "kind", "chance")
 NUMBERS = (
     *("prompt_tokens", "answer_tokens", "seconds", "retrieval_seconds", "log_probability"),
@@ -70,13 +72,14 @@ class Run:
 
     - questions: suite ("exam" or "general"), question_id, question, answers (accepted, the first is the reference),
       part, passages (ids of the gold ones), documents, practised (True, False or None), given, choices and evidence
-      (texts), cluster (what intervals are clustered by), answerable (False where the right answer is "unknown"), kind
+      (texts), status and stale (of a corpus that changes: what became of the fact, and texts that were right once),
+      cluster (what intervals are clustered by), answerable (False where the right answer is "unknown"), kind
       ("short", "long" or "choice": what the score is), chance (of guessing it right: 0 but for choices).
     - answers: in the order of questions; suite, question_id, text, passages (of (id, score), best first),
       prompt_digest, prompt_tokens, answer_tokens, seconds, retrieval_seconds, log_probability (natural log), choices,
       error (why there is no answer, None where there is one), those of `lab.records.Grade` (scores in 0..1), and of the
-      question: part, practised, alternatives, cluster, answerable, kind, chance. Numbers that are not known,
-      or do not apply, are NaN.
+      question: part, practised, status, alternatives, cluster, answerable, kind, chance; stale_given (1.0 where the
+      answer was right in an earlier edition, else 0.0). Numbers that are not known, or do not apply, are NaN.
     - texts: text_id, bits, bytes of the held-out general text.
     - costs: phase, seconds, cpu_seconds, tokens, bytes, peak_rss_bytes, reused, detail.
     - training: one row an evaluation while the weights were adapted, empty where they were not: tokens seen so far,
@@ -230,7 +233,8 @@ def _nature(answers: tuple[str, ...], choices: tuple[str, ...]) -> dict[str, Any
 def _questions(folder: Path) -> pd.DataFrame:
     path = folder / "questions.jsonl"
     rows = []
-    for row in _rows(path, ("suite", *(f.name for f in dataclasses.fields(Question)))):
+    asked = [f.name for f in dataclasses.fields(Question) if f.name not in LATER]
+    for row in ({**LATER, **row} for row in _rows(path, ("suite", *asked))):
         lists = {name: tuple(row[name]) for name in QUESTION_LISTS}
         question = Question(**{f.name: lists.get(f.name, row[f.name]) for f in dataclasses.fields(Question)})
         derived = {
@@ -243,7 +247,7 @@ def _questions(folder: Path) -> pd.DataFrame:
         raise LabError(f"{path}: no exam question; run it again with an exam")
     frame = pd.DataFrame(rows, columns=["suite", *QUESTION_COLUMNS, *DERIVED])
     # None must stay None: a float column would turn it into NaN, which is neither practised nor unpractised.
-    for name in ("practised", "alternatives"):
+    for name in ("practised", "alternatives", "status"):
         frame[name] = pd.Series([row[name] for row in rows], dtype=object)
     return frame
 
@@ -266,7 +270,9 @@ def _answers(folder: Path, questions: pd.DataFrame) -> pd.DataFrame:
         raise LabError(f"{path}: {len(rows)} answers do not fit {len(asked)} questions one to one; run it again")
     frame = pd.DataFrame([answers[key] for key in asked], columns=["suite", *ANSWER_COLUMNS])
     frame = frame.astype(dict.fromkeys(NUMBERS, float))  # a column of nothing but null would not be one of numbers
-    for column in ("part", "practised", *DERIVED):
+    for column in ("part", "practised", "status", *DERIVED):
         frame[column] = questions[column]
     frame["alternatives"] = questions["alternatives"].astype(float)
+    pairs = zip(frame["text"], questions["stale"], strict=True)
+    frame["stale_given"] = [float(gives_stale(text, stale)) if stale else math.nan for text, stale in pairs]
     return frame
