@@ -22,7 +22,12 @@ from lab.report.wording import percent, points, seconds, span
 USE = Use(questions_per_day=1000, updates_per_month=1)  # where quality is held against cost; said beside the picture
 DIFFERENCE = ("difference", "difference_low", "difference_high")
 KEY = [
-    *(("less3", "costs less, over 10 times"), ("less2", "2 to 10 times"), ("less1", "up to 2 times")),
+    *(
+        ("less3", "costs less, over 10 times"),
+        ("less2", "2 to 10 times"),
+        ("less1", "up to 2 times"),
+        ("even", "the same"),
+    ),
     *(("more1", "costs more (dash), up to 2 times"), ("more2", "2 to 10 times"), ("more3", "over 10 times")),
 ]  # classes of page.css
 UPDATES = (0, 1, 4, 30)  # a month, of the table of break-even points

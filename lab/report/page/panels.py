@@ -102,10 +102,11 @@ def surface(
         for place, ratio in enumerate(line):
             folds = 10 ** abs(ratio)
             said = f"{columns[place]:g} questions a day, {updates:g} updates a month: {of} costs "
-            said += f"{folds:.2g} times {'less' if ratio > 0 else 'more'}" if folds > 1.005 else "the same"
-            kind = f"{'less' if ratio > 0 else 'more'}{1 + (folds >= 2) + (folds >= 10)}"
+            same, which = folds < 1.005, "less" if ratio > 0 else "more"
+            said += "the same" if same else f"{folds:.2g} times {which}"
+            kind = "even" if same else f"{which}{1 + (folds >= 2) + (folds >= 10)}"
             parts.append(svg.box(left + wide * place, y, wide - 1, high - 1, f"cell {kind}", said))
-            if ratio <= 0:  # A sign, so that it also reads without colour.
+            if kind.startswith("more"):  # A sign, so that it also reads without colour.
                 middle = left + wide * (place + 0.5)
                 parts.append(svg.line(middle - 3, y + high / 2, middle + 3, y + high / 2, "sign"))
     for place, questions in enumerate(columns):
@@ -113,7 +114,7 @@ def surface(
             middle = left + wide * (place + 0.5)
             parts.append(svg.text(middle, bottom + 15, svg.figure(questions), "quiet", "middle"))
     parts.append(svg.text(left, bottom + 32, "questions a day across, updates a month up", "quiet"))
-    share = sum(ratio > 0 for line in ratios for ratio in line) / (len(columns) * len(rows))
+    share = sum(ratio > math.log10(1.005) for line in ratios for ratio in line) / (len(columns) * len(rows))
     told = f"{title}, {under}: {of} is cheaper in {100 * share:.0f} % of the cells"
     return svg.drawing(WIDTH, bottom + 38, parts, told)
 
