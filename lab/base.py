@@ -6,8 +6,6 @@ import dataclasses
 import importlib.util
 import json
 import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -17,7 +15,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, BitsAn
 
 from lab.framing import frame_of
 from lab.model import LanguageModel, Model
-from lab.model_folder import check_folder, read_settings, tensor_elements
+from lab.model_folder import check_folder, read_settings, readable, tensor_elements
 from lab.progress import step
 from lab.records import LabError
 from lab.runtime import choose_dtype
@@ -25,12 +23,14 @@ from lab.store import JSON, digest, digest_file
 
 log = logging.getLogger(__name__)
 
+KIND = "a causal language model"
 EMBEDDED = Path(__file__).parent / "assets" / "tiny"
 DTYPES = ("auto", "float32", "bfloat16", "float16")
 ATTENTION = ("auto", "sdpa", "eager", "flash_attention_2")
 QUANTIZE = (None, "8bit", "4bit")
 # A model that makes some of its weights itself asks for somewhat more than its files hold; a hundred times is none.
 MOST_UNHELD = 4
+PACKED = 16  # So many quantised numbers may lie in one of a file's.
 
 
 class Base(Protocol):
@@ -134,7 +134,7 @@ class BaseModel:
         if self.trust_remote_code:
             log.warning("model.path=%s: code that lies beside the weights may run (trust_remote_code=true)", location)
         trust = {"trust_remote_code": self.trust_remote_code}  # Never left out: unset, transformers asks at a terminal.
-        with readable(location):
+        with readable(location, "model.path", KIND):
             AutoConfig.from_pretrained(location, **trust)
             tokenizer = AutoTokenizer.from_pretrained(location, **trust)
             model: torch.nn.Module = AutoModelForCausalLM.from_pretrained(
@@ -159,13 +159,14 @@ class BaseModel:
         if self.trust_remote_code or not held or not (folder / "config.json").is_file():
             return  # Code of its own may do anything; what is missing transformers says.
         settings = read_settings(folder / "config.json")
-        if not isinstance(settings, dict) or "quantization_config" in settings:
-            return  # Several numbers lie in one there.
+        if not isinstance(settings, dict):
+            return
         # Before any memory is asked for: a model is made as large as its settings say, not as its weights are.
         layers = settings.get("num_hidden_layers", 0)
         possible = isinstance(layers, int) and layers <= len(held)
         asked = _parameters(folder) if possible else 0
-        if not possible or asked > MOST_UNHELD * sum(held):
+        packed = PACKED if "quantization_config" in settings else 1
+        if not possible or asked > MOST_UNHELD * packed * sum(held):
             raise LabError(
                 f"model.path={folder}: config.json asks for a larger model ({layers} layers, {asked or 'too many'} "
                 f"parameters) than its weights are ({len(held)} tensors, {sum(held)} numbers); copy the model again"
@@ -183,21 +184,9 @@ class BaseModel:
         return {"quantization_config": BitsAndBytesConfig(**bits), "device_map": {"": device}}
 
 
-@contextmanager
-def readable(location: object) -> Iterator[None]:
-    """Whatever a library raises over files that somebody else made is told in one line."""
-    try:
-        yield
-    except LabError:
-        raise
-    except Exception as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise LabError(f"model.path={location}: cannot be loaded as a causal language model: {reason}") from error
-
-
 def _parameters(folder: Path) -> int:
     """Of the model that config.json describes, none of which is made."""
-    with readable(folder), torch.device("meta"):
+    with readable(folder, "model.path", KIND), torch.device("meta"):
         config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
         model = AutoModelForCausalLM.from_config(config, trust_remote_code=False)
     return sum(parameter.numel() for parameter in model.parameters())

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,7 @@ from lab.records import LabError
 
 PICKLED = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
 MAX_SETTINGS_BYTES = 16 << 20  # Of a file of settings: the longest known ones have some hundred kB.
+MODULE = re.compile(r"sentence_transformers\.([a-z_]+\.)*(models|modules)\.[\w.]+$")
 SETTINGS = ("config.json", "tokenizer_config.json", "generation_config.json", "modules.json", "*.index.json")
 
 
@@ -30,7 +33,7 @@ def check_folder(folder: Path, setting: str, trust_remote_code: bool = False) ->
     for path in folder.rglob("*"):
         if not path.is_dir() and not path.is_file():
             raise refuse(f"{path.name} is no file, or a link to nothing; copy the model again")
-    if not any(folder.rglob("*.safetensors")) and any(file for kind in PICKLED for file in folder.rglob(kind)):
+    if not any(folder.glob("*.safetensors")) and any(file for kind in PICKLED for file in folder.glob(kind)):
         raise refuse(
             "its weights are pickled, and reading them can run any code; save them as safetensors "
             "(model.save_pretrained) where you trust them"
@@ -40,10 +43,16 @@ def check_folder(folder: Path, setting: str, trust_remote_code: bool = False) ->
     for file in sorted({file for name in SETTINGS for file in folder.rglob(name)}):
         settings = read_settings(file)
         if not trust_remote_code and "auto_map" in _keys(settings):
+            trusting = " and set model.trust_remote_code=true if you trust it" if setting == "model.path" else ""
             raise refuse(
-                f"{file.name} asks for code of its own (auto_map), which is not run; read that code and set "
-                "model.trust_remote_code=true if you trust it, or take auto_map out"
+                f"{file.name} asks for code of its own (auto_map), which is not run; read that code{trusting}, or take "
+                "auto_map out"
             )
+        if file.name == "modules.json":
+            # Older releases import whatever class a local folder names, even with trust_remote_code off.
+            foreign = [name for name in _types(settings) if not MODULE.match(name)]
+            if foreign:
+                raise refuse(f"modules.json: {foreign[0]} is code from outside the library; choose another model")
         for name in _named(settings) if file.name.endswith(".index.json") else ():
             if not _beside(name, file.parent):
                 raise refuse(f"{file.name} names {name}, which is no safetensors file beside it; copy the model again")
@@ -66,6 +75,18 @@ def tensor_elements(folder: Path) -> list[int]:
                     count *= size
                 elements.append(count)
     return elements
+
+
+@contextmanager
+def readable(location: object, setting: str, what: str) -> Iterator[None]:
+    """Whatever a library raises over files that somebody else made is told in one line, as a LabError."""
+    try:
+        yield
+    except LabError:
+        raise
+    except Exception as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise LabError(f"{setting}={location}: cannot be loaded as {what}: {reason}") from error
 
 
 def read_settings(file: Path) -> Any:
@@ -92,6 +113,12 @@ def _named(settings: Any) -> list[str]:
     """The files that an index of weights names."""
     names = settings.get("weight_map") if isinstance(settings, dict) else None
     return sorted({str(name) for name in names.values()}) if isinstance(names, dict) else ["nothing"]
+
+
+def _types(settings: Any) -> list[str]:
+    """The classes that a list of modules names."""
+    modules = settings if isinstance(settings, list) else [settings]
+    return [str(module.get("type")) if isinstance(module, dict) else "nothing" for module in modules]
 
 
 def _beside(name: str, folder: Path) -> bool:
