@@ -19,6 +19,7 @@ from lab.exam.leaks import LeakGuard
 from lab.exam.suite import GeneralSuite
 from lab.judge.grading import grade
 from lab.ledger import Ledger
+from lab.meter import watch
 from lab.pipeline import Pipeline
 from lab.progress import Progress, step
 from lab.quiz import SmallQuiz
@@ -85,6 +86,8 @@ def run(experiment: Experiment) -> Path:
 
 def _run(experiment: Experiment, progress: Progress) -> Path:
     seed_everything(experiment.seed)
+    device = choose_device(experiment.device)
+    watch(device)
     # First what takes no time, so that a slip in a question is told before a large corpus is read.
     whole = experiment.exam.load()
     asked = _limited(whole, experiment.limit)
@@ -117,7 +120,7 @@ def _run(experiment: Experiment, progress: Progress) -> Path:
             "general": digest([[dataclasses.asdict(question) for question in general_questions], list(general.texts)]),
             "model": model_digest,
         },
-        "environment": {**environment(), "device": choose_device(experiment.device)},
+        "environment": {**environment(), "device": device},
         "leaked": [],
         "finished": False,
     }
@@ -132,7 +135,7 @@ def _run(experiment: Experiment, progress: Progress) -> Path:
         Store(experiment.artifacts),
         ledger,
         experiment.seed,
-        choose_device(experiment.device),
+        device,
         refuse_leaks=guard.check,
         progress=progress,
         general_texts=general.texts[:WATCHED_TEXTS],

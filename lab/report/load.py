@@ -46,6 +46,8 @@ QUESTION_COLUMNS = ("question_id", *(f.name for f in dataclasses.fields(Question
 GRADE_COLUMNS = tuple(f.name for f in dataclasses.fields(Grade) if f.name != "question_id")
 ANSWER_COLUMNS = (*(f.name for f in dataclasses.fields(Answer)), *GRADE_COLUMNS)
 COST_COLUMNS = tuple(f.name for f in dataclasses.fields(Entry))
+# Folders of earlier versions do not have these; what they do not tell is not known.
+LATER_COSTS = ("replayed_tokens", "padded_tokens", "flops", "flops_formula", "peak_cuda_bytes", "joules")
 QUESTION_LISTS = ("answers", "passages", "documents", "given", "choices", "evidence")
 DERIVED = ("cluster", "answerable", "kind", "chance")
 NUMBERS = (
@@ -77,7 +79,7 @@ class Run:
       question: part, practised, alternatives, cluster, answerable, kind, chance. Numbers that are not known,
       or do not apply, are NaN.
     - texts: text_id, bits, bytes of the held-out general text.
-    - costs: phase, seconds, cpu_seconds, tokens, bytes, peak_rss_bytes, reused, detail.
+    - costs: the columns of `lab.ledger.Entry`; what is not known is NaN, as in folders of earlier versions.
     - training: one row an evaluation while the weights were adapted, empty where they were not: tokens seen so far,
       domain_loss and general_loss (natural log a token, on private and on general text), domain_bits_per_byte and
       general_bits_per_byte of the same texts, exam_score and general_score (0..1, closed-book, on a fixed small sample
@@ -169,7 +171,7 @@ def load(run_dir: str | Path) -> Run:
         questions=questions,
         answers=_answers(folder, questions),
         texts=_frame(folder / "texts.jsonl", TEXT_COLUMNS),
-        costs=_frame(folder / "costs.jsonl", COST_COLUMNS),
+        costs=_costs(folder / "costs.jsonl"),
         training=_training(folder / "training.jsonl"),
     )
 
@@ -206,6 +208,11 @@ def _rows(path: Path, columns: Sequence[str]) -> list[dict[str, Any]]:
 
 def _frame(path: Path, columns: Sequence[str]) -> pd.DataFrame:
     return pd.DataFrame(_rows(path, columns), columns=list(columns))
+
+
+def _costs(path: Path) -> pd.DataFrame:
+    rows = _rows(path, [name for name in COST_COLUMNS if name not in LATER_COSTS])
+    return pd.DataFrame(rows, columns=list(COST_COLUMNS)).astype(dict.fromkeys(LATER_COSTS, float))
 
 
 def _training(path: Path) -> pd.DataFrame:
