@@ -55,6 +55,7 @@ NUMBERS = (
     *(name for name in GRADE_COLUMNS if name != "outcome"),
 )
 TEXT_COLUMNS = ("text_id", "bits", "bytes")
+WAIT_COLUMNS = ("question_id", "first", "seconds", "retrieval_seconds")
 TRAINING_COLUMNS = (
     "tokens",
     *("domain_loss", "general_loss"),
@@ -85,6 +86,9 @@ class Run:
       general_bits_per_byte of the same texts, exam_score and general_score (0..1, closed-book, on a fixed small sample
       of either suite); NaN where not measured.
 
+    - waits: exam questions asked one by one, as users ask them: question_id, first (whether of all, with what is loaded
+      at first use), seconds, retrieval_seconds apart. Empty in folders of earlier versions and of other systems.
+
     Beside the route and its digests the manifest tells: arm (its name in an experiment, or None), overrides (the words
     of the command line, as `name=value`), parameters (of the model that answered) and facts (told by the corpus); the
     last two are None where not known.
@@ -97,6 +101,7 @@ class Run:
     texts: pd.DataFrame
     costs: pd.DataFrame
     training: pd.DataFrame
+    waits: pd.DataFrame
 
     @property
     def pipeline(self) -> str:
@@ -173,6 +178,7 @@ def load(run_dir: str | Path) -> Run:
         texts=_frame(folder / "texts.jsonl", TEXT_COLUMNS),
         costs=_costs(folder / "costs.jsonl"),
         training=_training(folder / "training.jsonl"),
+        waits=_waits(folder / "waits.jsonl"),
     )
 
 
@@ -218,6 +224,11 @@ def _costs(path: Path) -> pd.DataFrame:
 def _training(path: Path) -> pd.DataFrame:
     rows = _rows(path, TRAINING_COLUMNS) if path.is_file() else []  # only routes that train write one
     return pd.DataFrame(rows, columns=list(TRAINING_COLUMNS)).astype(float)
+
+
+def _waits(path: Path) -> pd.DataFrame:
+    rows = _rows(path, WAIT_COLUMNS) if path.is_file() else []
+    return pd.DataFrame(rows, columns=list(WAIT_COLUMNS)).astype({"seconds": float, "retrieval_seconds": float})
 
 
 @lru_cache(maxsize=1 << 16)  # All runs of a comparison ask the same, and reading the answers' words takes long.
