@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from lab.judge.grading import kind, unanswerable
 from lab.judge.retrieval import retrieval_scores
+from lab.judge.stale import gives_stale
 from lab.judge.statistics import clusters_of
 from lab.ledger import Entry
 from lab.records import Answer, Grade, LabError, Question, read_jsonl
@@ -48,7 +49,8 @@ ANSWER_COLUMNS = (*(f.name for f in dataclasses.fields(Answer)), *GRADE_COLUMNS)
 COST_COLUMNS = tuple(f.name for f in dataclasses.fields(Entry))
 # Folders of earlier versions do not have these; what they do not tell is not known.
 LATER_COSTS = ("replayed_tokens", "padded_tokens", "flops", "flops_formula", "peak_cuda_bytes", "joules")
-QUESTION_LISTS = ("answers", "passages", "documents", "given", "choices", "evidence")
+QUESTION_LISTS = ("answers", "passages", "documents", "given", "choices", "evidence", "stale")
+LATER = {"status": None, "stale": ()}  # what older runs do not tell of their questions, and its default
 DERIVED = ("cluster", "answerable", "kind", "chance")
 NUMBERS = (
     *("prompt_tokens", "answer_tokens", "seconds", "retrieval_seconds", "log_probability"),
@@ -56,6 +58,7 @@ NUMBERS = (
 )
 TEXT_COLUMNS = ("text_id", "bits", "bytes")
 WAIT_COLUMNS = ("question_id", "first", "seconds", "retrieval_seconds")
+PASSAGE_COLUMNS = ("id", "title", "text")
 TRAINING_COLUMNS = (
     "tokens",
     *("domain_loss", "general_loss"),
@@ -72,20 +75,20 @@ class Run:
 
     - questions: suite ("exam" or "general"), question_id, question, answers (accepted, the first is the reference),
       part, passages (ids of the gold ones), documents, practised (True, False or None), given, choices and evidence
-      (texts), cluster (what intervals are clustered by), answerable (False where the right answer is "unknown"), kind
+      (texts), status and stale (of a corpus that changes: what became of the fact, and texts that were right once),
+      cluster (what intervals are clustered by), answerable (False where the right answer is "unknown"), kind
       ("short", "long" or "choice": what the score is), chance (of guessing it right: 0 but for choices).
     - answers: in the order of questions; suite, question_id, text, passages (of (id, score), best first),
       prompt_digest, prompt_tokens, answer_tokens, seconds, retrieval_seconds, log_probability (natural log), choices,
       error (why there is no answer, None where there is one), those of `lab.records.Grade` (scores in 0..1), and of the
-      question: part, practised, alternatives, cluster, answerable, kind, chance. Numbers that are not known,
-      or do not apply, are NaN.
+      question: part, practised, status, alternatives, cluster, answerable, kind, chance; stale_given (1.0 where the
+      answer was right in an earlier edition, else 0.0). Numbers that are not known, or do not apply, are NaN.
     - texts: text_id, bits, bytes of the held-out general text.
     - costs: the columns of `lab.ledger.Entry`; what is not known is NaN, as in folders of earlier versions.
     - training: one row an evaluation while the weights were adapted, empty where they were not: tokens seen so far,
       domain_loss and general_loss (natural log a token, on private and on general text), domain_bits_per_byte and
       general_bits_per_byte of the same texts, exam_score and general_score (0..1, closed-book, on a fixed small sample
       of either suite); NaN where not measured.
-
     - waits: exam questions asked one by one, as users ask them: question_id, first (whether of all, with what is loaded
       at first use), seconds, retrieval_seconds apart. Empty in folders of earlier versions and of other systems.
 
@@ -131,6 +134,13 @@ class Run:
         if self.manifest["context"] == EXTERNAL:  # Of another system the order counts; scores may be missing.
             return retrieval_scores(self.exam, shown)
         return retrieval_scores(self.exam, [sorted(passages, key=lambda found: -found[1]) for passages in shown])
+
+    @cached_property
+    def passages(self) -> pd.DataFrame:
+        """Passages that were shown or are gold: id, title, text. Empty where only the ids are known, as of another
+        system's answers. Read at first use, as most readers need none."""
+        path = self.folder / "passages.jsonl"
+        return _frame(path, PASSAGE_COLUMNS) if path.is_file() else pd.DataFrame(columns=list(PASSAGE_COLUMNS))
 
     @cached_property
     def exam(self) -> list[Question]:
@@ -240,7 +250,8 @@ def _nature(answers: tuple[str, ...], choices: tuple[str, ...]) -> dict[str, Any
 def _questions(folder: Path) -> pd.DataFrame:
     path = folder / "questions.jsonl"
     rows = []
-    for row in _rows(path, ("suite", *(f.name for f in dataclasses.fields(Question)))):
+    asked = [f.name for f in dataclasses.fields(Question) if f.name not in LATER]
+    for row in ({**LATER, **row} for row in _rows(path, ("suite", *asked))):
         lists = {name: tuple(row[name]) for name in QUESTION_LISTS}
         question = Question(**{f.name: lists.get(f.name, row[f.name]) for f in dataclasses.fields(Question)})
         derived = {
@@ -253,7 +264,7 @@ def _questions(folder: Path) -> pd.DataFrame:
         raise LabError(f"{path}: no exam question; run it again with an exam")
     frame = pd.DataFrame(rows, columns=["suite", *QUESTION_COLUMNS, *DERIVED])
     # None must stay None: a float column would turn it into NaN, which is neither practised nor unpractised.
-    for name in ("practised", "alternatives"):
+    for name in ("practised", "alternatives", "status"):
         frame[name] = pd.Series([row[name] for row in rows], dtype=object)
     return frame
 
@@ -276,7 +287,9 @@ def _answers(folder: Path, questions: pd.DataFrame) -> pd.DataFrame:
         raise LabError(f"{path}: {len(rows)} answers do not fit {len(asked)} questions one to one; run it again")
     frame = pd.DataFrame([answers[key] for key in asked], columns=["suite", *ANSWER_COLUMNS])
     frame = frame.astype(dict.fromkeys(NUMBERS, float))  # a column of nothing but null would not be one of numbers
-    for column in ("part", "practised", *DERIVED):
+    for column in ("part", "practised", "status", *DERIVED):
         frame[column] = questions[column]
     frame["alternatives"] = questions["alternatives"].astype(float)
+    pairs = zip(frame["text"], questions["stale"], strict=True)
+    frame["stale_given"] = [float(gives_stale(text, stale)) if stale else math.nan for text, stale in pairs]
     return frame
