@@ -83,9 +83,9 @@ class Shares:
     def add(self, artifact: Artifact, texts: int) -> None:
         """So many texts of an artifact."""
         for name, sum_ in self.sums.items():
-            part = artifact.cost.get(name)
+            part, of = artifact.cost.get(name), artifact.cost["texts"]
             if texts:
-                self.sums[name] = None if None in (part, sum_) else sum_ + part * (texts / artifact.cost["texts"])
+                self.sums[name] = None if None in (part, sum_) else sum_ + (part if texts == of else part * texts / of)
 
 
 def _name(text: str) -> str:
