@@ -239,24 +239,17 @@ def _training(path: Path) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=list(TRAINING_COLUMNS)).astype(float)
 
 
-<<<<<<< HEAD
+def _waits(path: Path) -> pd.DataFrame:
+    rows = _rows(path, WAIT_COLUMNS) if path.is_file() else []
+    return pd.DataFrame(rows, columns=list(WAIT_COLUMNS)).astype({"seconds": float, "retrieval_seconds": float})
+
+
 @dataclass(frozen=True)
 class _Content:
     """A file by what stands in it, so that what is made of it can be kept for others with the same content."""
 
     digest: str
     path: Path = dataclasses.field(compare=False)
-=======
-def _waits(path: Path) -> pd.DataFrame:
-    rows = _rows(path, WAIT_COLUMNS) if path.is_file() else []
-    return pd.DataFrame(rows, columns=list(WAIT_COLUMNS)).astype({"seconds": float, "retrieval_seconds": float})
-
-
-@lru_cache(maxsize=1 << 16)  # All runs of a comparison ask the same, and reading the answers' words takes long.
-def _nature(answers: tuple[str, ...], choices: tuple[str, ...]) -> dict[str, Any]:
-    question = Question("", "", answers, choices=choices)
-    return {"answerable": not unanswerable(question), "kind": kind(question)}
->>>>>>> ledger
 
 
 def _questions(folder: Path) -> pd.DataFrame:
