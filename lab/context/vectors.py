@@ -84,8 +84,10 @@ class Shares:
         """So many texts of an artifact."""
         for name, sum_ in self.sums.items():
             part, of = artifact.cost.get(name), artifact.cost["texts"]
+            if part is not None and texts < of:
+                part = part * texts / of
             if texts:
-                self.sums[name] = None if None in (part, sum_) else sum_ + (part if texts == of else part * texts / of)
+                self.sums[name] = None if part is None or sum_ is None else sum_ + part
 
 
 def _name(text: str) -> str:
