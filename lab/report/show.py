@@ -7,6 +7,7 @@ from pathlib import Path
 
 from rich.text import Text
 
+from lab.progress import Progress, step
 from lab.records import LabError
 from lab.report.bill import read_prices
 from lab.report.compare import compare, routes_of
@@ -35,9 +36,11 @@ def show(paths: Sequence[str | Path], reference: str = "rag", csv: str | Path | 
     from lab.report.picture import gained_and_lost
 
     target = Path(csv) if csv is not None else Path(paths[0]) / "comparison.csv"
-    runs, notes = gather(paths)
-    frame, routes = compare(runs, reference), routes_of(runs)
-    forgotten, interfered = forgetting(routes), interference(routes)
+    with Progress("report"):  # Over before anything is printed, which a live display would take to itself.
+        runs, notes = gather(paths)
+        frame, routes = compare(runs, reference), routes_of(runs)
+        with step("forgetting and interference"):
+            forgotten, interfered = forgetting(routes), interference(routes)
     console = plain_console()
     print_table(frame, forgotten, interfered, routes, reference, console)
     console.print()
