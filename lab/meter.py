@@ -9,6 +9,7 @@ import logging
 import resource
 import sys
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -54,6 +55,15 @@ def used_since(start: Reading) -> dict[str, Any]:
     """What has been used since a reading, in the names of `lab.ledger.Entry`, as JSON."""
     peaks = {"peak_rss_bytes": peak_rss_bytes(), "peak_cuda_bytes": peak_cuda_bytes()}
     return {**dataclasses.asdict(read() - start), **peaks}
+
+
+def plus(used: dict[str, Any], earlier: Mapping[str, Any]) -> dict[str, Any]:
+    """What two processes used for the same work: sums, the higher peak, and None where one of them did not know."""
+    made = {}
+    for name, value in used.items():
+        both = (value, earlier.get(name))
+        made[name] = None if None in both else max(both) if name.startswith("peak_") else sum(both)
+    return made
 
 
 def peak_rss_bytes() -> int:
