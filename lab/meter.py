@@ -57,12 +57,17 @@ def used_since(start: Reading) -> dict[str, Any]:
     return {**dataclasses.asdict(read() - start), **peaks}
 
 
-def plus(used: dict[str, Any], earlier: Mapping[str, Any]) -> dict[str, Any]:
-    """What two processes used for the same work: sums, the higher peak, and None where one of them did not know."""
-    made = {}
-    for name, value in used.items():
-        both = (value, earlier.get(name))
-        made[name] = None if None in both else max(both) if name.startswith("peak_") else sum(both)
+def plus(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
+    """What two pieces of one work used together: sums, the higher peak, None where either does not know, words of one
+    of them.
+    """
+    made: dict[str, Any] = {}
+    for name in {**one, **other}:
+        known = [value for value in (one.get(name), other.get(name)) if value is not None]
+        if any(isinstance(value, str) for value in known):
+            made[name] = known[0]
+        else:
+            made[name] = None if len(known) < 2 else max(known) if name.startswith("peak_") else sum(known)
     return made
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -19,19 +20,25 @@ from safetensors.torch import load_file
 
 from lab.adapt.checkpoint import chance, restore_chance
 from lab.adapt.lora import LowRankAdaptation
+from lab.adapt.none import NoAdaptation
 from lab.adapt.training import Training
 from lab.adapt.way import Way, _Trainer
 from lab.adapt.weights import WeightTraining
 from lab.base import BaseModel
+from lab.context.gold import Gold
 from lab.corpus.corpus import Corpus
 from lab.ledger import Ledger
-from lab.records import LabError
+from lab.pipeline import Pipeline
+from lab.records import LabError, read_jsonl
+from lab.run import Experiment, run
 from lab.states import States
 from lab.stopping import Terminated, deferred, exit_code
 from lab.store import Store
+from lab.student import Sheet, Student
 from lab.workspace import Workspace
-from lab.worlds.embedded import WorldReplay
+from lab.worlds.embedded import GeneralWorldSuite, StatuteCorpus, StatuteExam, WorldReplay
 from lab.worlds.general import GeneralWorld
+from lab.worlds.statutes import StatuteBook
 
 REPLAY = WorldReplay(GeneralWorld(subjects=10))
 
@@ -280,3 +287,47 @@ def test_a_stopped_command_says_how_to_go_on_and_goes_on(number: int, code: int,
     assert again.returncode == 0, again.stderr
     assert f"training goes on after step {int(max(states).name)} of" in again.stderr
     assert not list((tmp_path / "artifacts").rglob(".states-*"))
+
+
+def test_answers_go_on_after_the_last_whole_portion(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lab.run.PORTION", 5)
+    asked: list[int] = []
+    answer = Student.answer
+
+    def sit(folder: str, fails_at: int | None) -> list[dict[str, Any]]:
+        asked.clear()
+
+        def portion(student: Student, sheet: Sheet, *more: Any) -> list[Any]:
+            if len(asked) == fails_at:
+                raise Killed
+            asked.append(len(sheet.questions))
+            return answer(student, sheet, *more)
+
+        monkeypatch.setattr(Student, "answer", portion)
+        run(experiment(tmp_path, folder))
+        rows = read_jsonl(tmp_path / folder / "answers.jsonl")
+        return [{name: row[name] for name in ("question_id", "text", "log_probability", "passages")} for row in rows]
+
+    with pytest.raises(Killed):
+        sit("killed", fails_at=2)
+    assert asked == [5, 5]
+    again = sit("again", fails_at=None)
+    shutil.rmtree(tmp_path / "artifacts")
+    whole = sit("whole", fails_at=None)
+    assert again == whole
+    assert len(whole) > 20
+    costs = {name: list(read_jsonl(tmp_path / name / "costs.jsonl")) for name in ("again", "whole")}
+    answered = {name: sum(row["tokens"] for row in rows if row["phase"] == "answering") for name, rows in costs.items()}
+    assert answered["again"] == answered["whole"]
+    assert {row["reused"] for row in costs["again"] if row["phase"] == "answering"} == {True, False}
+
+
+def experiment(root: Path, folder: str) -> Experiment:
+    book, world = StatuteBook(acts=6, sections=2), GeneralWorld(subjects=10)
+    (root / folder).mkdir()
+    return Experiment(
+        name="gold", adaptation="none", context="gold", pipeline=Pipeline(NoAdaptation(), Gold(1)),
+        model=BaseModel(), corpus=StatuteCorpus(book), exam=StatuteExam(book),
+        general=GeneralWorldSuite(world, closed_book=2, reading=4, paragraphs=2), seed=0, device="cpu",
+        artifacts=root / "artifacts", folder=root / folder, reference="rag", answer_tokens=8,
+    )  # fmt: skip
