@@ -58,11 +58,24 @@ class Dense:
         Passages that any corpus had before are not encoded again. Billed to the phase `indexing`: tokens encoded,
         bytes kept. What earlier runs paid for, the whole index or single vectors, is a row of its own.
         """
+        return self._prepare(corpus, workspace, None)
+
+    def update(self, before: Corpus, corpus: Corpus, workspace: Workspace) -> DenseRanker:
+        """The same where there is an index of the corpus before. Billed to `updating`: what the new passages take."""
+        return self._prepare(corpus, workspace, before)
+
+    def _prepare(self, corpus: Corpus, workspace: Workspace, before: Corpus | None) -> DenseRanker:
         check_passages(corpus)
+        phase = "updating" if before else "indexing"
         embedder = Embedder(self.embedder, workspace.device, self.backend)
 
         def build(folder: Path) -> dict[str, JSON]:
-            made = encode([passage_form(passage) for passage in corpus.passages], embedder, workspace)
+            forms = [passage_form(passage) for passage in corpus.passages]
+            old = {passage_form(passage) for passage in before.passages} if before else set()
+            # First what an update has to encode; all else is kept, unless somebody took it away.
+            anew = [form for form in forms if form not in old]
+            billed = [encode(some, embedder, workspace) for some in ([anew, forms] if before else [forms]) if some]
+            made, earlier = billed[-1], billed[0] if anew else None
             index = faiss.index_factory(made.vectors.shape[1], self.index, faiss.METRIC_INNER_PRODUCT)
             if not index.is_trained:
                 lists = faiss.extract_index_ivf(index).nlist
@@ -76,16 +89,20 @@ class Dense:
             # Written by Python: faiss reports a full disk as an error of its own.
             (folder / "index.faiss").write_bytes(faiss.serialize_index(index).data)
             return {
-                "tokens": made.fresh_tokens,
+                "tokens": sum(one.fresh_tokens for one in billed),
                 "passages": len(corpus.passages),
                 "passages_cut": made.cut,
-                "passages_encoded": made.encoded,
-                "vector_bytes": made.bytes,
-                "before": {"tokens": made.tokens - made.fresh_tokens, "seconds": made.old_seconds},
+                "passages_encoded": sum(one.encoded for one in billed),
+                "vector_bytes": sum(one.bytes for one in billed),
+                "before": {
+                    "tokens": earlier.tokens - earlier.fresh_tokens if earlier else 0,
+                    "seconds": earlier.old_seconds if earlier else 0.0,
+                },
             }
 
-        with workspace.ledger.phase("indexing") as entry:
+        with workspace.ledger.phase(phase) as entry:
             key: dict[str, JSON] = {
+                **({"before": before.passages_digest} if before else {}),
                 "passages": corpus.passages_digest,
                 "form": PASSAGE_FORM,
                 "embedder": embedder.digest(),
@@ -96,15 +113,15 @@ class Dense:
             # The store has just verified the SHA-256: faiss reads many damaged files without an error.
             index = faiss.read_index(str(artifact.path / "index.faiss"))
             cost = artifact.cost
-            size, before = cost["bytes"] + cost["vector_bytes"], cost["before"]
+            size, paid = cost["bytes"] + cost["vector_bytes"], cost["before"]
             detail = {name: cost[name] for name in ("passages", "passages_cut", "passages_encoded")}
             if not artifact.reused:
                 entry.tokens, entry.bytes, entry.detail = cost["tokens"], size, detail
         if artifact.reused:
-            tokens, seconds = cost["tokens"] + before["tokens"], cost["seconds"] + before["seconds"]
-            workspace.ledger.add_reused("indexing", {"tokens": tokens, "seconds": seconds, "bytes": size, **detail})
-        elif before["tokens"]:
-            workspace.ledger.add_reused("indexing", before)
+            tokens, seconds = cost["tokens"] + paid["tokens"], cost["seconds"] + paid["seconds"]
+            workspace.ledger.add_reused(phase, {"tokens": tokens, "seconds": seconds, "bytes": size, **detail})
+        elif paid["tokens"]:
+            workspace.ledger.add_reused(phase, paid)
         return DenseRanker(index, [passage.id for passage in corpus.passages], embedder)
 
 
