@@ -18,6 +18,8 @@ from lab.records import LabError, Question, write_jsonl
 from lab.report import load, metrics
 from lab.student import Student
 from lab.worlds.__main__ import write_worlds
+from lab.worlds.embedded import StatuteCorpus
+from lab.worlds.statutes import StatuteBook
 
 SMALL = "corpus.book.acts=4 corpus.book.sections=2 limit=2 general.closed_book=2 general.reading=4 general.paragraphs=2"
 
@@ -54,6 +56,22 @@ def test_a_run_folder_is_whole_and_its_figures_can_be_recomputed(lab, tmp_path):
     assert manifest["finished"] is True
     assert set(manifest["digests"]) == {"corpus", "exam", "general", "model"}
     assert str(Path.home()) not in (run / "manifest.json").read_text()
+
+
+@pytest.mark.parametrize("pipeline", ["closed_book", "random"])
+def test_a_run_keeps_the_words_of_what_was_shown_and_of_what_is_gold(lab, tmp_path, pipeline):
+    assert lab(f"pipeline={pipeline}")[0] == 0
+    run = load(only_run(tmp_path / "runs"))
+    assert (run.folder / "report.html").is_file()
+    kept = {row["id"]: (row["title"], row["text"]) for row in run.passages.to_dict("records")}
+    shown = {id for found in run.answers["passages"] for id, _ in found}
+    gold = {id for passages in run.questions["passages"] for id in passages}
+    assert bool(shown) == (pipeline == "random")
+    assert gold
+    assert set(kept) == shown | gold
+    corpus = StatuteCorpus(StatuteBook(acts=4, sections=2)).load()
+    assert kept.items() <= {passage.id: (passage.title, passage.text) for passage in corpus.passages}.items()
+    assert "passages.jsonl" in run.manifest["files"]
 
 
 def test_a_multirun_ends_in_one_table_and_one_csv(lab, tmp_path):

@@ -226,17 +226,26 @@ def _paired(a: ArrayLike, b: ArrayLike, clusters: Sequence[str]) -> Floats:
 def _mean_error_freedom(
     values: Floats, clusters: Sequence[str], seed: int, resamples: int
 ) -> tuple[float, float, float]:
-    """Mean of values (seeds, questions), its bootstrap standard error, and the degrees of freedom of that error."""
-    names, codes = np.unique(np.asarray(clusters), return_inverse=True)
-    seeds, groups = len(values), len(names)
+    """Mean of values (seeds, questions), its bootstrap standard error, and the degrees of freedom of that error.
+
+    Kept by content: a report asks for half of them twice, as exact match is the score of a short answer.
+    """
+    return _kept(np.ascontiguousarray(values).tobytes(), len(values), tuple(clusters), seed, resamples)
+
+
+@lru_cache(maxsize=1 << 12)
+def _kept(
+    content: bytes, seeds: int, clusters: tuple[str, ...], seed: int, resamples: int
+) -> tuple[float, float, float]:
+    values = np.frombuffer(content).reshape(seeds, -1)
     mean = float(values.mean())
+    codes, sizes = _groups(clusters)
+    groups = len(sizes)
     if groups < 2:
         return mean, np.inf, 1.0
-    sizes = np.bincount(codes).astype(float)
     sums = np.stack([np.bincount(codes, weights=row) for row in values])
-    drawn = _weights(groups, resamples, seed)
     # Centring first keeps a constant's error at 0 but for rounding, which the last lines then cut off.
-    spread = (drawn @ (sums - mean * sizes).T) / (drawn @ sizes)[:, None]
+    spread = (_weights(groups, resamples, seed) @ (sums - mean * sizes).T) / _drawn(clusters, resamples, seed)
     by_group = ((sums.mean(axis=0) - mean * sizes) ** 2).sum() * groups / (groups - 1) / sizes.sum() ** 2
     over_documents = float(spread.mean(axis=1).var())
     if seeds == 1:
@@ -253,6 +262,20 @@ def _mean_error_freedom(
         freedom = total**2 / (by_seed**2 / (seeds - 1) + by_group**2 / (groups - 1)) if total else groups - 1.0
     rounding = 1e-12 * max(1.0, float(np.abs(values).max()))
     return mean, float(error) if error > rounding else 0.0, float(freedom)
+
+
+@lru_cache(maxsize=128)
+def _groups(clusters: tuple[str, ...]) -> tuple[NDArray[np.intp], Floats]:
+    """Each question's group, (questions,), and each group's questions, (groups,)."""
+    _, codes = np.unique(np.asarray(clusters), return_inverse=True)
+    return codes, np.bincount(codes).astype(float)
+
+
+@lru_cache(maxsize=128)
+def _drawn(clusters: tuple[str, ...], resamples: int, seed: int) -> Floats:
+    """How many questions each resample draws, (resamples, 1)."""
+    sizes = _groups(clusters)[1]
+    return np.asarray((_weights(len(sizes), resamples, seed) @ sizes)[:, None])
 
 
 @lru_cache(maxsize=32)

@@ -1,7 +1,7 @@
 """The report: run folders -> data frames, tables, sentences, pictures. No torch, so a notebook opens a run at once.
 
-`load(run_dir)`, `gather(paths)`, `compare(runs)`, `forgetting(routes)`, `plane(routes)`, `interference(routes)`,
-`show(paths)`; frames' columns are in the docstrings of `Run` and of these functions.
+`load(run_dir)`, `gather(paths)`, `compare(runs_or_paths)`, `forgetting(routes)`, `plane(routes)`,
+`interference(routes)`, `show(paths)`; frames' columns are in the docstrings of `Run` and of these functions.
 """
 
 from lab.report.compare import compare, routes_of

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from lab.progress import add_flags, speak, verbose
 from lab.records import told
 from lab.report.show import show
 
@@ -29,8 +31,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--csv", type=Path, metavar="PATH", help="where to write the CSV (default: comparison.csv in the first RUNS)"
     )
+    add_flags(parser)
     chosen = parser.parse_args(arguments)
-    return told(lambda: show(chosen.runs, chosen.reference, chosen.csv))
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    speak(chosen.level)
+
+    def work() -> None:
+        show(chosen.runs, chosen.reference, chosen.csv)
+
+    if verbose():
+        work()  # A mistake keeps its traceback.
+        return 0
+    return told(work)
 
 
 if __name__ == "__main__":

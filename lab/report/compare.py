@@ -5,12 +5,16 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from itertools import combinations, groupby
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from threadpoolctl import threadpool_limits
 
 from lab.judge.statistics import Difference, holm, paired_difference
+from lab.progress import step
 from lab.records import LabError
+from lab.report.find import gather
 from lab.report.load import Run
 from lab.report.scores import SCORE, Floats, Route, route_rows
 
@@ -26,8 +30,9 @@ FIRST = (
 COMPARED_SUITES = ("exam", "general")
 
 
-def compare(runs: Sequence[Run], reference: str = "rag") -> pd.DataFrame:
-    """One tidy frame over all runs, one row a figure, with exactly these columns:
+@threadpool_limits.wrap(limits=1, user_api="blas")  # Thousands of small products: threads would wait for each other.
+def compare(runs: Sequence[Run] | Sequence[str | Path], reference: str = "rag") -> pd.DataFrame:
+    """One tidy frame over all runs, one row a figure, with exactly these columns; of paths as `gather` takes them.
 
     - pipeline, seed: the route. Of several seeds each has its rows, and "all" the pooled ones; seed is a string.
     - suite, part, practised, metric: `exam` (score, which is exact_match, rouge_l or the letter of a choice by what
@@ -49,17 +54,20 @@ def compare(runs: Sequence[Run], reference: str = "rag") -> pd.DataFrame:
 
     Raises LabError for runs over different corpora or exams, and for two runs of one pipeline and seed.
     """
-    routes = routes_of(runs)
-    differences = _differences(routes, reference)
+    paths = [path for path in runs if not isinstance(path, Run)]
+    routes = routes_of([*(run for run in runs if isinstance(run, Run)), *(gather(paths)[0] if paths else ())])
     rows: list[dict[str, Any]] = []
-    for route in routes:
-        for row in route_rows(route):
-            key = (route.pipeline, row["suite"], row["part"], row["practised"])
-            difference = differences.get(key, {}) if row["metric"] == SCORE else {}
-            rows.append({"pipeline": route.pipeline, "seed": route.seed, **row, **difference})
-        for run in route.runs if len(route.runs) > 1 else ():
-            own = route_rows(Route(route.pipeline, (run,)))
-            rows += [{"pipeline": route.pipeline, "seed": str(run.seed), **row} for row in own]
+    with step("comparing", sum(len(route.runs) for route in routes), "runs") as advance:
+        differences = _differences(routes, reference)
+        for route in routes:
+            for row in route_rows(route):
+                key = (route.pipeline, row["suite"], row["part"], row["practised"])
+                difference = differences.get(key, {}) if row["metric"] == SCORE else {}
+                rows.append({"pipeline": route.pipeline, "seed": route.seed, **row, **difference})
+            for run in route.runs if len(route.runs) > 1 else ():
+                own = route_rows(Route(route.pipeline, (run,)))
+                rows += [{"pipeline": route.pipeline, "seed": str(run.seed), **row} for row in own]
+            advance(len(route.runs))
     frame = pd.DataFrame(rows).reindex(columns=COLUMNS)
     numbers = ["low", "high", *DIFFERENCE_COLUMNS[1:]]
     return frame.astype({**dict.fromkeys(numbers, float), "reference": object})

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from lab.progress import step
 from lab.records import LabError
 from lab.report.load import EXTERNAL, MANIFEST, Run, load, read_manifest
 
@@ -46,13 +47,20 @@ def gather(paths: Iterable[str | Path]) -> tuple[list[Run], list[str]]:
     if not finished:
         raise LabError(f"no finished run: {' '.join(notes)} Run it again.")
     newest: dict[tuple[str, str, int], Run] = {}
-    for run in (load(folder) for folder in sorted(finished, key=by_age)):
+    for run in _opened(sorted(finished, key=by_age)):
         key = (run.pipeline, json.dumps([run.manifest[name] for name in (*AXES, "settings")], sort_keys=True), run.seed)
         older = newest.pop(key, None)
         if older is not None:
             notes.append(f"{older.folder} is left out: {run.folder} is newer, with the same pipeline and seed.")
         newest[key] = run
     return _told_apart(list(newest.values())), notes
+
+
+def _opened(folders: Sequence[Path]) -> Iterator[Run]:
+    with step("opening", len(folders), "runs") as advance:
+        for folder in folders:
+            yield load(folder)
+            advance(1)
 
 
 def _told_apart(runs: list[Run]) -> list[Run]:

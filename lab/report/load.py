@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import math
 from collections.abc import Sequence
@@ -11,6 +12,7 @@ from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
@@ -45,7 +47,7 @@ COMPARABLE_DIGESTS = ("corpus", "exam", "general")
 
 QUESTION_COLUMNS = ("question_id", *(f.name for f in dataclasses.fields(Question) if f.name != "id"))
 GRADE_COLUMNS = tuple(f.name for f in dataclasses.fields(Grade) if f.name != "question_id")
-ANSWER_COLUMNS = (*(f.name for f in dataclasses.fields(Answer)), *GRADE_COLUMNS)
+ANSWER_FIELDS = tuple(f.name for f in dataclasses.fields(Answer))
 COST_COLUMNS = tuple(f.name for f in dataclasses.fields(Entry))
 QUESTION_LISTS = ("answers", "passages", "documents", "given", "choices", "evidence", "stale")
 LATER = {"status": None, "stale": ()}  # what older runs do not tell of their questions, and its default
@@ -55,6 +57,7 @@ NUMBERS = (
     *(name for name in GRADE_COLUMNS if name != "outcome"),
 )
 TEXT_COLUMNS = ("text_id", "bits", "bytes")
+PASSAGE_COLUMNS = ("id", "title", "text")
 TRAINING_COLUMNS = (
     "tokens",
     *("domain_loss", "general_loss"),
@@ -129,6 +132,13 @@ class Run:
         return retrieval_scores(self.exam, [sorted(passages, key=lambda found: -found[1]) for passages in shown])
 
     @cached_property
+    def passages(self) -> pd.DataFrame:
+        """Passages that were shown or are gold: id, title, text. Empty where only the ids are known, as of another
+        system's answers. Read at first use, as most readers need none."""
+        path = self.folder / "passages.jsonl"
+        return _frame(path, PASSAGE_COLUMNS) if path.is_file() else pd.DataFrame(columns=list(PASSAGE_COLUMNS))
+
+    @cached_property
     def exam(self) -> list[Question]:
         """The exam's questions as records, in order; in the same order as the answers with suite "exam"."""
         rows = self.questions[self.questions["suite"] == "exam"].rename(columns={"question_id": "id"})
@@ -149,7 +159,7 @@ class Run:
         return names
 
     def _asked(self, suite: str) -> list[str]:
-        return self.questions.loc[self.questions["suite"] == suite, "question_id"].tolist()
+        return self.arrays["question_id"][self.arrays["suite"] == suite].tolist()
 
 
 def load(run_dir: str | Path) -> Run:
@@ -200,10 +210,11 @@ def _rows(path: Path, columns: Sequence[str]) -> list[dict[str, Any]]:
     if not path.is_file():
         raise LabError(f"{path.parent}: {path.name} is missing; run it again, or delete the folder")
     rows = list(read_jsonl(path))
+    needed = frozenset(columns)
     for number, row in enumerate(rows, 1):
-        missing = [column for column in columns if column not in row]
-        if missing:
-            raise LabError(f"{path}, line {number}: no {', '.join(missing)}; run it again with this version")
+        if not needed <= row.keys():
+            missing = ", ".join(column for column in columns if column not in row)
+            raise LabError(f"{path}, line {number}: no {missing}; run it again with this version")
     return rows
 
 
@@ -216,55 +227,63 @@ def _training(path: Path) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=list(TRAINING_COLUMNS)).astype(float)
 
 
-@lru_cache(maxsize=1 << 16)  # All runs of a comparison ask the same, and reading the answers' words takes long.
-def _nature(answers: tuple[str, ...], choices: tuple[str, ...]) -> dict[str, Any]:
-    question = Question("", "", answers, choices=choices)
-    return {"answerable": not unanswerable(question), "kind": kind(question)}
+@dataclass(frozen=True)
+class _Content:
+    """A file by what stands in it, so that what is made of it can be kept for others with the same content."""
+
+    digest: str
+    path: Path = dataclasses.field(compare=False)
 
 
 def _questions(folder: Path) -> pd.DataFrame:
     path = folder / "questions.jsonl"
-    rows = []
-    asked = [f.name for f in dataclasses.fields(Question) if f.name not in LATER]
-    for row in ({**LATER, **row} for row in _rows(path, ("suite", *asked))):
-        lists = {name: tuple(row[name]) for name in QUESTION_LISTS}
-        question = Question(**{f.name: lists.get(f.name, row[f.name]) for f in dataclasses.fields(Question)})
-        derived = {
-            "cluster": clusters_of([question])[0],
-            **_nature(question.answers, question.choices),
-            "chance": len(question.answers) / len(question.choices) if question.choices else 0.0,
-        }
-        rows.append({**row, **lists, "question_id": question.id, **derived})
+    if not path.is_file():
+        raise LabError(f"{folder}: {path.name} is missing; run it again, or delete the folder")
+    # A frame of the run's own, which shares the other's memory until one of them is written to.
+    return _asked(_Content(hashlib.sha256(path.read_bytes()).hexdigest(), path)).copy(deep=False)
+
+
+@lru_cache(maxsize=8)  # All runs of a comparison ask the same.
+def _asked(content: _Content) -> pd.DataFrame:
+    path, names = content.path, [f.name for f in dataclasses.fields(Question)]
+    told = [name for name in names if name not in LATER]
+    rows = [{**LATER, **row} for row in _rows(path, ("suite", *told))]
     if not any(row["suite"] == "exam" for row in rows):
         raise LabError(f"{path}: no exam question; run it again with an exam")
-    frame = pd.DataFrame(rows, columns=["suite", *QUESTION_COLUMNS, *DERIVED])
+    columns: dict[str, list[Any]] = {name: [row[name] for row in rows] for name in ("suite", *names)}
+    columns |= {name: [tuple(row[name]) for row in rows] for name in QUESTION_LISTS}
+    questions = [Question(*values) for values in zip(*(columns[name] for name in names), strict=True)]
+    columns["question_id"] = columns.pop("id")
+    columns["cluster"] = clusters_of(questions)
+    columns["answerable"] = [not unanswerable(question) for question in questions]
+    columns["kind"] = [kind(question) for question in questions]
+    columns["chance"] = [len(q.answers) / len(q.choices) if q.choices else 0.0 for q in questions]
     # None must stay None: a float column would turn it into NaN, which is neither practised nor unpractised.
-    for name in ("practised", "alternatives", "status"):
-        frame[name] = pd.Series([row[name] for row in rows], dtype=object)
-    return frame
+    objects = {name: pd.Series(columns[name], dtype=object) for name in ("practised", "alternatives", "status")}
+    return pd.DataFrame(columns | objects, columns=["suite", *QUESTION_COLUMNS, *DERIVED])
 
 
 def _answers(folder: Path, questions: pd.DataFrame) -> pd.DataFrame:
     path = folder / "answers.jsonl"
-    answers: dict[tuple[str, str], dict[str, Any]] = {}
-    rows = _rows(path, ("suite", *(f.name for f in dataclasses.fields(Answer)), "grade"))
+    rows = _rows(path, ("suite", *ANSWER_FIELDS, "grade"))
+    graded = frozenset(GRADE_COLUMNS)
     for number, row in enumerate(rows, 1):
-        ungraded = [name for name in GRADE_COLUMNS if name not in row["grade"]]
-        if ungraded:
-            raise LabError(f"{path}, line {number}: no {', '.join(ungraded)} in the grade; run it again")
+        if not graded <= row["grade"].keys():
+            ungraded = ", ".join(name for name in GRADE_COLUMNS if name not in row["grade"])
+            raise LabError(f"{path}, line {number}: no {ungraded} in the grade; run it again")
         if row["log_probability"] is not None and not math.isfinite(row["log_probability"]):
             raise LabError(f"{path}, line {number}: log_probability is not finite; check the model, run it again")
-        ranking = tuple((str(passage), float(score)) for passage, score in row["passages"])
-        grade = {name: row["grade"][name] for name in GRADE_COLUMNS}
-        answers[row["suite"], row["question_id"]] = {**row, **grade, "passages": ranking}
-    asked = list(zip(questions["suite"], questions["question_id"], strict=True))
-    if len(rows) != len(asked) or set(answers) != set(asked):
+    answers = {(row["suite"], row["question_id"]): row for row in rows}
+    asked = list(zip(questions["suite"].tolist(), questions["question_id"].tolist(), strict=True))
+    if len(rows) != len(asked) or answers.keys() != set(asked):
         raise LabError(f"{path}: {len(rows)} answers do not fit {len(asked)} questions one to one; run it again")
-    frame = pd.DataFrame([answers[key] for key in asked], columns=["suite", *ANSWER_COLUMNS])
-    frame = frame.astype(dict.fromkeys(NUMBERS, float))  # a column of nothing but null would not be one of numbers
-    for column in ("part", "practised", "status", *DERIVED):
-        frame[column] = questions[column]
-    frame["alternatives"] = questions["alternatives"].astype(float)
-    pairs = zip(frame["text"], questions["stale"], strict=True)
-    frame["stale_given"] = [float(gives_stale(text, stale)) if stale else math.nan for text, stale in pairs]
-    return frame
+    ordered = [answers[key] for key in asked]
+    # By column: pandas takes far longer to make a frame of rows, and a report opens many.
+    columns: dict[str, Any] = {name: [row[name] for row in ordered] for name in ("suite", *ANSWER_FIELDS)}
+    columns |= {name: [row["grade"][name] for row in ordered] for name in GRADE_COLUMNS}
+    columns |= {name: np.array(columns[name], dtype=float) for name in NUMBERS}  # None, which is not known, is NaN
+    columns["passages"] = [tuple((str(passage), float(score)) for passage, score in row["passages"]) for row in ordered]
+    columns |= {name: questions[name] for name in ("part", "practised", "status", *DERIVED)}
+    pairs = zip(columns["text"], questions["stale"], strict=True)
+    columns["stale_given"] = [float(gives_stale(text, stale)) if stale else math.nan for text, stale in pairs]
+    return pd.DataFrame({**columns, "alternatives": questions["alternatives"].astype(float)})

@@ -213,10 +213,8 @@ def _retrieval(route: Route) -> Iterator[dict[str, Any]]:
         return
     tables = [run.retrieval for run in route.runs]
     # Rows of the answers that have gold passages; the scores are in the same order.
-    scored = np.flatnonzero(
-        np.isin(route.runs[0].arrays["question_id"], tables[0]["question_id"].to_numpy(dtype=object))
-    )
-    scored = np.intersect1d(scored, route.choose("exam"))
+    ids, known = route.runs[0].arrays["question_id"], set(tables[0]["question_id"])
+    scored = np.array([row for row in route.choose("exam") if ids[row] in known], dtype=np.intp)
     values = {metric: np.stack([table[metric].to_numpy(dtype=float) for table in tables]) for metric in MEASURES}
     for part in route.parts("exam"):
         for practised in ("all", "yes", "no"):
