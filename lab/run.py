@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import gc
 import json
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import reduce
@@ -189,12 +190,12 @@ def _run(experiment: Experiment, progress: Progress) -> Path:
 
 
 def _limited(questions: Sequence[Question], limit: int | None) -> list[Question]:
-    """The first `limit` questions of each part."""
-    taken: dict[str, int] = {}
+    """The first `limit` questions of each part, where the corpus was updated of each part and status."""
+    taken: Counter[tuple[str, str | None]] = Counter()
     kept = []
     for question in questions:
-        taken[question.part] = taken.get(question.part, 0) + 1
-        if limit is None or taken[question.part] <= limit:
+        taken[question.part, question.status] += 1
+        if limit is None or taken[question.part, question.status] <= limit:
             kept.append(question)
     return kept
 

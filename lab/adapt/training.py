@@ -41,6 +41,21 @@ TRAINING_FORM = 3  # To be raised when training is done in another way: kept wei
 # What weights do not depend on, or what is told by the texts themselves.
 OUTSIDE = ("texts", "wordings", "replay", "checkpoint_seconds")
 OPTIMIZERS = ("fresh", "kept")
+SEEDS_APART = 100_000  # between the general text of one link of a chain and that of the next
+
+
+@dataclass(frozen=True)
+class Continuation:
+    """What a training goes on from: the weights before, and private text that did not change since.
+
+    link: which update this is, from 1: each replays other general text. rehearsal_share: of the private tokens, those
+    from `rehearsed`.
+    """
+
+    weights: Artifact
+    link: int
+    rehearsed: Sequence[TrainingText] = ()
+    rehearsal_share: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -116,18 +131,24 @@ class Training:
         workspace: Workspace,
         attach: Callable[[Any], Any],
         finish: Callable[[Any], Any] = lambda model: model,
+        after: Continuation | None = None,
     ) -> Artifact:
         """Trained weights, made now or kept from before, and their row in the ledger.
 
         kind, settings: what the adaptation adds to the key. attach: makes the model to train of the base's, and is the
-        place to freeze or to add an adapter. finish: makes what is saved of what was trained. Errors: LabError where an
-        exam question stands in a training text, the loss is no number any more, or the mixture cannot be made.
+        place to freeze or to add an adapter. finish: makes what is saved of what was trained. after: what it goes on
+        from, where that is not the base: it is then billed under `updating`. Errors: LabError where an exam question
+        stands in a training text, the loss is no number any more, or the mixture cannot be made.
         """
         weights = base.weights()
         domain = domain_texts(corpus, self.texts, self.wordings)
         watched = [document.text for document in corpus.documents[:WATCHED_DOCUMENTS]]
         replay = self._replay(base, workspace)
 
+        phase = "updating" if after else "training"
+        if after:
+            digests = [digest(dataclasses.asdict(text)) for text in after.rehearsed]
+            settings = {**settings, "link": after.link, "rehearsed": digests, "share": after.rehearsal_share}
         key: dict[str, JSON] = {
             **settings,
             "form": TRAINING_FORM,
@@ -149,21 +170,23 @@ class Training:
             model = attach(start.model)
             self._question(model)
             watch = Watch(start.tokenizer, start.frame, watched, workspace)
-            cost = self._train(model, start.tokenizer, start.frame, domain, replay, watch, folder, states, workspace)
+            cost = self._train(
+                model, start.tokenizer, start.frame, domain, replay, watch, folder, states, workspace, after
+            )
             finish(model).save_pretrained(folder)
             start.tokenizer.save_pretrained(folder)
             return cost
 
-        with workspace.ledger.phase("training") as entry:
+        with workspace.ledger.phase(phase) as entry:
             artifact = workspace.store.artifact(kind, key, build)
             if artifact.reused:
                 # Another exam may be asked now than when these weights were trained.
                 workspace.refuse_leaks((row["source"], row["text"]) for row in read_jsonl(artifact.path / SEEN))
-                workspace.ledger.add_reused("training", artifact.cost)
+                workspace.ledger.add_reused(phase, artifact.cost)
             else:
                 entry.add(artifact.cost)
                 if "earlier" in artifact.cost:
-                    workspace.ledger.add_reused("training", artifact.cost["earlier"])
+                    workspace.ledger.add_reused(phase, artifact.cost["earlier"])
         paid = {"practice": PRACTICE_BILL, "reworded": REWORDED_BILL}
         for bill in corpus.bills:
             if bill.phase in [paid.get(kind) for kind in self.texts]:
@@ -205,9 +228,12 @@ class Training:
         folder: Path,
         states: States,
         workspace: Workspace,
+        after: Continuation | None,
     ) -> Mapping[str, JSON]:
         """Train `model`, and note in `folder` every text that it saw. Returns what it took."""
-        seen = {text.plain: text.source for text in domain}
+        rehearsed, share = (after.rehearsed, after.rehearsal_share) if after else ((), 0.0)
+        seed = workspace.seed + SEEDS_APART * (after.link if after else 0)
+        seen = {text.plain: text.source for text in (*domain, *rehearsed)}
 
         def replayed(seed: int) -> Iterator[tuple[str, Piece]]:
             for text in replay.texts(seed) if replay else ():
@@ -215,17 +241,21 @@ class Training:
                 for piece in split(encode(tokenizer, [text], frame)[0], self.row_tokens):
                     yield text.source, piece
 
-        pieces = [
-            (text.source, part)
-            for text, piece in zip(domain, encode(tokenizer, domain, frame), strict=True)
-            for part in split(piece, self.row_tokens)
-        ]
+        def cut(texts: Sequence[TrainingText]) -> list[tuple[str, Piece]]:
+            return [
+                (text.source, part)
+                for text, piece in zip(texts, encode(tokenizer, texts, frame), strict=True)
+                for part in split(piece, self.row_tokens)
+            ]
+
+        pieces, kept = cut(domain), cut(rehearsed) if rehearsed else []
         one_pass = sum(len(piece) for _, piece in pieces)
-        tokens = self.tokens or round((self.passes or 1) * one_pass / (1 - self.general_share))
-        mixture = mix(pieces, replayed(workspace.seed), tokens, self.general_share, Random(f"mixture/{workspace.seed}"))
+        tokens = self.tokens or round((self.passes or 1) * one_pass / (1 - self.general_share) / (1 - share))
+        random = Random(f"mixture/{seed}")
+        mixture = mix(pieces, replayed(seed), tokens, self.general_share, random, kept, share)
         before: Iterator[Piece] | None = None
         if self.optimizer == "kept":  # Of a seed of its own: general text that is not trained on.
-            before = (piece for _, piece in replayed(workspace.seed + 1))
+            before = (piece for _, piece in replayed(seed + 1))
         workspace.refuse_leaks((source, text) for text, source in seen.items())
         packed = list(rows(mixture.pieces, self.row_tokens))
         fitted = fit(model, tokenizer, packed, self._recipe(), watch, before, states, workspace)
