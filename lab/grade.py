@@ -102,7 +102,7 @@ def write_run(folder: Path, name: str, exam: Sequence[Question], exam_digest: st
         costs = {"seconds": seconds, "prompt_tokens": prompt_tokens, "answer_tokens": answer_tokens}
         graded = dataclasses.asdict(grade(question, answer))
         rows.append({"suite": "exam", **dataclasses.asdict(answer), **costs, "grade": graded})
-    write_jsonl(folder / "questions.jsonl", ({"suite": "exam", **dataclasses.asdict(question)} for question in exam))
+    write_jsonl(folder / "questions.jsonl", ({"suite": "exam", **question.row} for question in exam))
     write_jsonl(folder / "answers.jsonl", rows)
     for empty in ("texts.jsonl", "costs.jsonl"):
         write_jsonl(folder / empty, ())
@@ -145,7 +145,7 @@ def grade_files(exam: Path, answers: Sequence[Path], out: Path, reference: str |
         questions, exam_digest = own.exam, str(own.manifest["digests"]["exam"])
     else:
         questions = load_exam(exam)
-        exam_digest = digest([dataclasses.asdict(question) for question in questions])
+        exam_digest = digest([question.row for question in questions])
     sheets = [read_answers(path, questions) for path in answers]
     for name, path, sheet in zip(names, answers, sheets, strict=True):
         write_run(out / name, name, questions, exam_digest, sheet)

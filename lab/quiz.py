@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 
 from lab.context.closed import ClosedBook
@@ -23,7 +22,7 @@ class SmallQuiz:
         answerable = [question for question in exam if not unanswerable(question)]
         self._asked = {"exam_score": _spread(answerable), "general_score": _spread(general)}
         self._max_new_tokens = max_new_tokens
-        self.digest = digest([[dataclasses.asdict(one) for one in asked] for asked in self._asked.values()])
+        self.digest = digest([[one.row for one in asked] for asked in self._asked.values()])
 
     def scores(self, model: Model) -> dict[str, float | None]:
         """Mean score of each, None where nothing is asked."""

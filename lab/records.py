@@ -47,6 +47,10 @@ class ScoredPassage:
     score: float
 
 
+# What became of a fact since the first edition of a corpus that changes.
+STATUSES = ("unchanged", "changed", "new", "deleted")
+
+
 @dataclass(frozen=True)
 class Question:
     """One exam question.
@@ -58,6 +62,8 @@ class Question:
     choices: of a multiple-choice question, in the order of their letters A, B, ...; `answers` is then the right letter.
     evidence: gold text by its words, where ids are not known: it is matched to passages by content.
     alternatives: from how many equally likely values the answer was drawn, where the world that made it knows.
+    status: of a corpus that changes, one of `STATUSES`. stale: what was right in an earlier edition and is not any
+    more; of a deleted fact the right answer is "unknown".
     """
 
     id: str
@@ -71,6 +77,14 @@ class Question:
     choices: tuple[str, ...] = ()
     evidence: tuple[str, ...] = ()
     alternatives: int | None = None
+    status: str | None = None
+    stale: tuple[str, ...] = ()
+
+    @property
+    def row(self) -> dict[str, Any]:
+        """Itself as JSON. What editions alone know is left out where there are none: their digests are older."""
+        row = dataclasses.asdict(self)
+        return row if self.status else {name: value for name, value in row.items() if name not in ("status", "stale")}
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import gc
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -113,8 +113,8 @@ def _run(experiment: Experiment, progress: Progress) -> Path:
         "exam_size": len(exam),
         "digests": {
             "corpus": corpus.digest,
-            "exam": digest([dataclasses.asdict(question) for question in asked]),  # before any corpus is looked at
-            "general": digest([[dataclasses.asdict(question) for question in general_questions], list(general.texts)]),
+            "exam": digest([question.row for question in asked]),  # before any corpus is looked at
+            "general": digest([[question.row for question in general_questions], list(general.texts)]),
             "model": model_digest,
         },
         "environment": {**environment(), "device": choose_device(experiment.device)},
@@ -154,7 +154,7 @@ def _run(experiment: Experiment, progress: Progress) -> Path:
     suites = (("exam", exam, exam_answers), ("general", general_questions, general_answers))
     write_jsonl(
         experiment.folder / "questions.jsonl",
-        ({"suite": suite, **dataclasses.asdict(question)} for suite, asked, _ in suites for question in asked),
+        ({"suite": suite, **question.row} for suite, asked, _ in suites for question in asked),
     )
     write_jsonl(
         experiment.folder / "answers.jsonl",
@@ -171,6 +171,7 @@ def _run(experiment: Experiment, progress: Progress) -> Path:
             for number, (bits, size) in enumerate(measured, 1)
         ),
     )
+    write_jsonl(experiment.folder / "passages.jsonl", _passages(corpus, suites))
     write_jsonl(experiment.folder / "training.jsonl", _curve(ledger, quiz))
     ledger.write(experiment.folder / "costs.jsonl")
     manifest["files"] = {path.name: digest_file(path) for path in sorted(experiment.folder.glob("*.jsonl"))}
@@ -231,6 +232,16 @@ def _sit(student: Student, questions: list[Question], workspace: Workspace, phas
         rows = list(read_jsonl(artifact.path / "answers.jsonl"))
     lists = ("passages", "choices")
     return [Answer(**{**row, **{name: tuple(map(tuple, row[name])) for name in lists}}) for row in rows]
+
+
+def _passages(
+    corpus: Corpus, suites: Sequence[tuple[str, Sequence[Question], Sequence[Answer]]]
+) -> Iterator[dict[str, str]]:
+    """What lay on the desk and what should have, so that a reader of the run needs no corpus to see it."""
+    shown = {id for _, _, answers in suites for answer in answers for id, _ in answer.passages}
+    gold = {id for _, asked, _ in suites for question in asked for id in question.passages}
+    kept = shown | gold
+    return ({"id": p.id, "title": p.title, "text": p.text} for p in corpus.passages if p.id in kept)
 
 
 def _curve(ledger: Ledger, quiz: SmallQuiz) -> list[dict[str, Any]]:

@@ -18,6 +18,8 @@ from lab.records import LabError, Question, write_jsonl
 from lab.report import load, metrics
 from lab.student import Student
 from lab.worlds.__main__ import write_worlds
+from lab.worlds.embedded import StatuteCorpus
+from lab.worlds.statutes import StatuteBook
 
 SMALL = "corpus.book.acts=4 corpus.book.sections=2 limit=2 general.closed_book=2 general.reading=4 general.paragraphs=2"
 
@@ -54,6 +56,22 @@ def test_a_run_folder_is_whole_and_its_figures_can_be_recomputed(lab, tmp_path):
     assert manifest["finished"] is True
     assert set(manifest["digests"]) == {"corpus", "exam", "general", "model"}
     assert str(Path.home()) not in (run / "manifest.json").read_text()
+
+
+@pytest.mark.parametrize("pipeline", ["closed_book", "random"])
+def test_a_run_keeps_the_words_of_what_was_shown_and_of_what_is_gold(lab, tmp_path, pipeline):
+    assert lab(f"pipeline={pipeline}")[0] == 0
+    run = load(only_run(tmp_path / "runs"))
+    assert (run.folder / "report.html").is_file()
+    kept = {row["id"]: (row["title"], row["text"]) for row in run.passages.to_dict("records")}
+    shown = {id for found in run.answers["passages"] for id, _ in found}
+    gold = {id for passages in run.questions["passages"] for id in passages}
+    assert bool(shown) == (pipeline == "random")
+    assert gold
+    assert set(kept) == shown | gold
+    corpus = StatuteCorpus(StatuteBook(acts=4, sections=2)).load()
+    assert kept.items() <= {passage.id: (passage.title, passage.text) for passage in corpus.passages}.items()
+    assert "passages.jsonl" in run.manifest["files"]
 
 
 def test_a_multirun_ends_in_one_table_and_one_csv(lab, tmp_path):
@@ -177,7 +195,7 @@ def test_a_full_disk_is_named(lab, tmp_path, monkeypatch):
 
 
 def test_files_written_by_the_worlds_give_the_same_exam(lab, tmp_path, book, small_corpus):
-    write_worlds(tmp_path / "world", acts=6, sections=2, copies=1, seed=0)
+    write_worlds(tmp_path / "world", acts=6, sections=2, copies=1, seed=0, version=0)
     assert [q.id for q in load_questions(tmp_path / "world" / "exam.jsonl")] == [q.id for q in book.exam()]
     code, _, err = lab(
         "pipeline=gold corpus=folder corpus.path=world/documents exam=jsonl exam.path=world/exam.jsonl "
@@ -188,7 +206,7 @@ def test_files_written_by_the_worlds_give_the_same_exam(lab, tmp_path, book, sma
 
 
 def test_what_was_not_taken_is_written_into_the_run_folder(lab, tmp_path, random_model):
-    write_worlds(tmp_path / "world", acts=6, sections=2, copies=1, seed=0)
+    write_worlds(tmp_path / "world", acts=6, sections=2, copies=1, seed=0, version=0)
     (tmp_path / "world" / "documents" / "torn.pdf").write_bytes(b"%PDF-")
     code, _, err = lab(
         "pipeline=gold corpus=folder corpus.path=world/documents exam=jsonl exam.path=world/exam.jsonl "
@@ -203,7 +221,7 @@ def test_what_was_not_taken_is_written_into_the_run_folder(lab, tmp_path, random
 
 
 def test_a_leak_is_refused_or_stands_in_every_report(lab, tmp_path, random_model):
-    write_worlds(tmp_path / "world", acts=6, sections=2, copies=1, seed=0)
+    write_worlds(tmp_path / "world", acts=6, sections=2, copies=1, seed=0, version=0)
     asked = load_questions(tmp_path / "world" / "exam.jsonl")[0]
     (tmp_path / "world" / "documents" / "minutes.md").write_text(f"# Minutes\n\nSomeone asked: {asked.question}\n")
     arguments = (

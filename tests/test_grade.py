@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from pathlib import Path
 from typing import Any
@@ -64,7 +63,7 @@ def test_the_digest_of_an_exam_file_is_that_of_a_run_on_it(tmp_path: Path) -> No
     answers = write(tmp_path / "theirs.jsonl", *({"id": q.id, "answer": "x", "seconds": 1} for q in SMALL_EXAM))
     assert main([str(tmp_path / "exam.jsonl"), str(answers), "--out", str(tmp_path / "out")]) == 0
     graded = load(tmp_path / "out" / "theirs")
-    own = digest([dataclasses.asdict(question) for question in SMALL_EXAM])
+    own = digest([question.row for question in SMALL_EXAM])
     same = load(
         small_run(tmp_path / "a", "rag", [], digests={"corpus": "c", "exam": own, "general": "g", "model": "m"})
     )

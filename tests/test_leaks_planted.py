@@ -348,7 +348,7 @@ def planted(tmp_path: Path, random_model: Path, monkeypatch: pytest.MonkeyPatch)
     """The embedded world as files, with an exam of the 100 planted questions; half of either kind stand among practice,
     half in one text to replay. Returns their ids, those of the imperatives, and the command's arguments."""
     monkeypatch.chdir(tmp_path)
-    write_worlds(tmp_path / "world", acts=40, sections=3, copies=1, seed=0)
+    write_worlds(tmp_path / "world", acts=40, sections=3, copies=1, seed=0, version=0)
     verbatim, other = plants(0)
     texts = [*verbatim, *((question, text) for question, text, _ in other)]
     write_jsonl(tmp_path / "exam.jsonl", (question for question, _ in texts))

@@ -67,8 +67,10 @@ class Corpus:
     @cached_property
     def digest(self) -> str:
         """SHA-256 over all content; the name is not part of it."""
-        parts = (self.documents, self.passages, self.practice, self.reworded)
-        return digest([[dataclasses.asdict(row) for row in part] for part in parts])
+        parts = (self.documents, self.passages)
+        content = [[dataclasses.asdict(row) for row in part] for part in parts]
+        reworded = [dataclasses.asdict(row) for row in self.reworded]
+        return digest([*content, [question.row for question in self.practice], reworded])
 
     @cached_property
     def passages_digest(self) -> str:

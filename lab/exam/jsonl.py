@@ -22,7 +22,9 @@ class JsonlExam:
       several right ones);
     - optionally `passages` (gold passage ids) or `evidence` (gold text, which is matched to passages by content),
       `part` (the kind of question), `documents` (the first clusters the bootstrap), `practised`, `given` (shown by
-      every route), `alternatives` (from how many equally likely values the answer was drawn).
+      every route), `alternatives` (from how many equally likely values the answer was drawn);
+    - of documents that have changed, `status` (`unchanged`, `changed`, `new` or `deleted` since the first edition) and
+      `stale` (what was right in an earlier one).
     """
 
     path: str

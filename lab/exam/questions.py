@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from lab.records import LabError, Question
+from lab.records import STATUSES, LabError, Question
 
 log = logging.getLogger(__name__)
 
@@ -18,8 +18,8 @@ LETTERS = string.ascii_uppercase
 FAULTS_SHOWN = 1000  # a file of another kind has a fault on every line; nobody reads further than this
 
 # Of a row, as `exam=jsonl` documents them. Each list may also be a single text.
-LISTS = ("answers", "passages", "documents", "given", "evidence")
-FIELDS = ("id", "question", "answer", "choices", "part", "practised", "alternatives", *LISTS)
+LISTS = ("answers", "passages", "documents", "given", "evidence", "stale")
+FIELDS = ("id", "question", "answer", "choices", "part", "practised", "alternatives", "status", *LISTS)
 
 # Where a row stands ("line 3"), and the row, or why it could not be read.
 Placed: TypeAlias = tuple[str, "dict[str, Any] | str"]
@@ -86,6 +86,8 @@ def row_faults(row: dict[str, Any]) -> list[str]:
     drawn = row.get("alternatives")
     if drawn is not None and (isinstance(drawn, bool) or not isinstance(drawn, int) or drawn < 1):
         found.append(f"alternatives: {drawn!r}; a whole number of at least 1, or nothing, is needed")
+    if row.get("status") not in (None, *STATUSES):
+        found.append(f"status: {row['status']!r}; {_listed(STATUSES, ' or ')}, or nothing, is needed")
     choices = row.get("choices", [])
     if not isinstance(choices, list):
         return [*found, "choices: a list of texts is needed"]
@@ -172,6 +174,7 @@ def _question(row: dict[str, Any]) -> Question:
         part=row.get("part", "all"),
         practised=row.get("practised"),
         alternatives=row.get("alternatives"),
+        status=row.get("status"),
         choices=choices,
         **lists,
     )

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from lab.judge.grading import kind, unanswerable
 from lab.judge.retrieval import retrieval_scores
+from lab.judge.stale import gives_stale
 from lab.judge.statistics import clusters_of
 from lab.ledger import Entry
 from lab.records import Answer, Grade, LabError, Question, read_jsonl
@@ -48,13 +49,15 @@ QUESTION_COLUMNS = ("question_id", *(f.name for f in dataclasses.fields(Question
 GRADE_COLUMNS = tuple(f.name for f in dataclasses.fields(Grade) if f.name != "question_id")
 ANSWER_FIELDS = tuple(f.name for f in dataclasses.fields(Answer))
 COST_COLUMNS = tuple(f.name for f in dataclasses.fields(Entry))
-QUESTION_LISTS = ("answers", "passages", "documents", "given", "choices", "evidence")
+QUESTION_LISTS = ("answers", "passages", "documents", "given", "choices", "evidence", "stale")
+LATER = {"status": None, "stale": ()}  # what older runs do not tell of their questions, and its default
 DERIVED = ("cluster", "answerable", "kind", "chance")
 NUMBERS = (
     *("prompt_tokens", "answer_tokens", "seconds", "retrieval_seconds", "log_probability"),
     *(name for name in GRADE_COLUMNS if name != "outcome"),
 )
 TEXT_COLUMNS = ("text_id", "bits", "bytes")
+PASSAGE_COLUMNS = ("id", "title", "text")
 TRAINING_COLUMNS = (
     "tokens",
     *("domain_loss", "general_loss"),
@@ -71,13 +74,14 @@ class Run:
 
     - questions: suite ("exam" or "general"), question_id, question, answers (accepted, the first is the reference),
       part, passages (ids of the gold ones), documents, practised (True, False or None), given, choices and evidence
-      (texts), cluster (what intervals are clustered by), answerable (False where the right answer is "unknown"), kind
+      (texts), status and stale (of a corpus that changes: what became of the fact, and texts that were right once),
+      cluster (what intervals are clustered by), answerable (False where the right answer is "unknown"), kind
       ("short", "long" or "choice": what the score is), chance (of guessing it right: 0 but for choices).
     - answers: in the order of questions; suite, question_id, text, passages (of (id, score), best first),
       prompt_digest, prompt_tokens, answer_tokens, seconds, retrieval_seconds, log_probability (natural log), choices,
       error (why there is no answer, None where there is one), those of `lab.records.Grade` (scores in 0..1), and of the
-      question: part, practised, alternatives, cluster, answerable, kind, chance. Numbers that are not known,
-      or do not apply, are NaN.
+      question: part, practised, status, alternatives, cluster, answerable, kind, chance; stale_given (1.0 where the
+      answer was right in an earlier edition, else 0.0). Numbers that are not known, or do not apply, are NaN.
     - texts: text_id, bits, bytes of the held-out general text.
     - costs: phase, seconds, cpu_seconds, tokens, bytes, peak_rss_bytes, reused, detail.
     - training: one row an evaluation while the weights were adapted, empty where they were not: tokens seen so far,
@@ -126,6 +130,13 @@ class Run:
         if self.manifest["context"] == EXTERNAL:  # Of another system the order counts; scores may be missing.
             return retrieval_scores(self.exam, shown)
         return retrieval_scores(self.exam, [sorted(passages, key=lambda found: -found[1]) for passages in shown])
+
+    @cached_property
+    def passages(self) -> pd.DataFrame:
+        """Passages that were shown or are gold: id, title, text. Empty where only the ids are known, as of another
+        system's answers. Read at first use, as most readers need none."""
+        path = self.folder / "passages.jsonl"
+        return _frame(path, PASSAGE_COLUMNS) if path.is_file() else pd.DataFrame(columns=list(PASSAGE_COLUMNS))
 
     @cached_property
     def exam(self) -> list[Question]:
@@ -235,7 +246,7 @@ def _questions(folder: Path) -> pd.DataFrame:
 @lru_cache(maxsize=8)  # All runs of a comparison ask the same.
 def _asked(content: _Content) -> pd.DataFrame:
     path, names = content.path, [f.name for f in dataclasses.fields(Question)]
-    rows = _rows(path, ("suite", *names))
+    rows = [LATER | row for row in _rows(path, ("suite", *(name for name in names if name not in LATER)))]
     if not any(row["suite"] == "exam" for row in rows):
         raise LabError(f"{path}: no exam question; run it again with an exam")
     columns: dict[str, list[Any]] = {name: [row[name] for row in rows] for name in ("suite", *names)}
@@ -247,7 +258,7 @@ def _asked(content: _Content) -> pd.DataFrame:
     columns["kind"] = [kind(question) for question in questions]
     columns["chance"] = [len(q.answers) / len(q.choices) if q.choices else 0.0 for q in questions]
     # None must stay None: a float column would turn it into NaN, which is neither practised nor unpractised.
-    objects = {name: pd.Series(columns[name], dtype=object) for name in ("practised", "alternatives")}
+    objects = {name: pd.Series(columns[name], dtype=object) for name in ("practised", "alternatives", "status")}
     return pd.DataFrame(columns | objects, columns=["suite", *QUESTION_COLUMNS, *DERIVED])
 
 
@@ -271,5 +282,8 @@ def _answers(folder: Path, questions: pd.DataFrame) -> pd.DataFrame:
     columns |= {name: [row["grade"][name] for row in ordered] for name in GRADE_COLUMNS}
     columns |= {name: np.array(columns[name], dtype=float) for name in NUMBERS}  # None, which is not known, is NaN
     columns["passages"] = [tuple((str(passage), float(score)) for passage, score in row["passages"]) for row in ordered]
-    columns |= {name: questions[name] for name in ("part", "practised", *DERIVED)}
-    return pd.DataFrame({**columns, "alternatives": questions["alternatives"].astype(float)})
+    columns |= {name: questions[name] for name in ("part", "practised", "status", *DERIVED)}
+    columns["alternatives"] = questions["alternatives"].astype(float)
+    pairs = zip(columns["text"], questions["stale"], strict=True)
+    columns["stale_given"] = [float(gives_stale(text, stale)) if stale else math.nan for text, stale in pairs]
+    return pd.DataFrame(columns)

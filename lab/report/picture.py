@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import cycle, product
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -16,13 +16,12 @@ from matplotlib.transforms import Bbox
 
 from lab.records import LabError
 from lab.report.compare import base_of
+from lab.report.looks import ADAPTATIONS, CONTEXTS, looks
 from lab.report.plane import front_of, plane
 from lab.report.plots import COLOURS, MARKERS
 from lab.report.scores import Route
 
 Ends = tuple[float, float, float]  # estimate, low, high
-# These keep colour and marker from one picture to the next; others take what is left.
-ADAPTATIONS, CONTEXTS = ("none", "lora", "cpt"), ("none", "retrieved", "gold", "random")
 # Where a label may stand beside its point, nearest first, in pixels; to the right and above before the others.
 DIRECTIONS = ((1, 1), (1, -1), (-1, 1), (-1, -1), (1, 0), (-1, 0), (0, 1), (0, -1))
 DISTANCES = (8, 16, 30, 44, 60)
@@ -53,8 +52,8 @@ def gained_and_lost(routes: Sequence[Route], forgotten: pd.DataFrame) -> Figure:
     axes = figure.add_subplot()
     axes.axhline(0, color="grey", linewidth=0.8, zorder=1)
     axes.axvline(0, color="grey", linewidth=0.8, zorder=1)
-    colours = _looks(ADAPTATIONS, [route.adaptation for route in others], COLOURS)
-    markers = _looks(CONTEXTS, [route.context for route in others], MARKERS)
+    colours = looks(ADAPTATIONS, [route.adaptation for route in others], COLOURS)
+    markers = looks(CONTEXTS, [route.context for route in others], MARKERS)
     for route, (x, y) in zip(others, points, strict=True):
         look = {"color": colours[route.adaptation], "marker": markers[route.context], "markersize": 8}
         axes.errorbar(x[0], y[0], _arms(y), _arms(x), elinewidth=1.2, capsize=3, **look)  # type: ignore[arg-type]
@@ -82,11 +81,6 @@ def gained_and_lost(routes: Sequence[Route], forgotten: pd.DataFrame) -> Figure:
     figure.draw_without_rendering()  # so that places in pixels are known
     _label(axes, [route.label.replace(" ", "\n") for route in others], points)
     return figure
-
-
-def _looks(first: Sequence[str], drawn: Sequence[str], looks: Sequence[str]) -> dict[str, str]:
-    """A colour or marker for each name that is drawn, from the start again where there are more names than looks."""
-    return {name: look for name, look in zip(dict.fromkeys([*first, *drawn]), cycle(looks)) if name in drawn}
 
 
 def _hundredfold(ends: tuple[float, ...]) -> Ends:

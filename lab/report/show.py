@@ -1,4 +1,4 @@
-"""Runs -> tables, sentences, warnings, tidy CSV files beside each other and the picture `comparison.png`."""
+"""Runs -> tables, sentences, warnings, tidy files beside each other, the picture `comparison.png`, `report.html`."""
 
 from __future__ import annotations
 
@@ -18,16 +18,21 @@ from lab.report.table import plain_console, print_table
 from lab.report.verdict import verdict
 from lab.report.warnings import leaks, warnings
 
+PAGE = "report.html"
+
 
 def show(paths: Sequence[str | Path], reference: str = "rag", csv: str | Path | None = None) -> None:
-    """Print the comparison of the runs at or below the paths, and write it as CSV and as a picture.
+    """Print the comparison of the runs at or below the paths, and write it as CSV, Parquet, a picture and a page.
 
     reference: the pipeline that differences are taken against. csv: where to; `comparison.csv` in the first path if
-    None. `forgetting.csv`, `plane.csv`, `interference.csv` and `comparison.png` go beside it; where they cannot be
-    made, older ones are taken away. Of several runs of one pipeline and seed the newest counts, and what is left out is
-    said. Raises LabError where there is no finished run, or the runs cannot be compared.
+    None. `comparison.parquet`, `forgetting.csv`, `plane.csv`, `interference.csv`, `comparison.png` and `report.html`,
+    one page of all of it with every question, go beside it; where they cannot be made, older ones are taken away. Of
+    several runs of one pipeline and seed the newest counts, and what is left out is said. Raises LabError where there
+    is no finished run, or the runs cannot be compared.
     """
-    from lab.report.picture import gained_and_lost  # Late: matplotlib takes a second that no other command should pay.
+    # Late: matplotlib takes a second that no other command should pay, and so does the page's template engine.
+    from lab.report.page import build
+    from lab.report.picture import gained_and_lost
 
     target = Path(csv) if csv is not None else Path(paths[0]) / "comparison.csv"
     with Progress("report"):  # Over before anything is printed, which a live display would take to itself.
@@ -46,10 +51,12 @@ def show(paths: Sequence[str | Path], reference: str = "rag", csv: str | Path | 
         console.print(Text(f"Warning: {warning}", style="yellow"))
     tables = {"forgetting": forgotten, "plane": plane(routes, forgotten), "interference": interfered}
     beside = {target.with_name(f"{name}.csv"): table for name, table in tables.items()}
-    written, picture = [target], target.with_name("comparison.png")
+    parquet, picture, page = (target.with_name(f"{name}") for name in ("comparison.parquet", "comparison.png", PAGE))
+    written = [target, parquet]
     try:
         frame.to_csv(target, index=False, float_format="%.6g")
-        for path in (*beside, picture):
+        frame.to_parquet(parquet, index=False)
+        for path in (*beside, picture, page):
             path.unlink(missing_ok=True)  # one of an earlier report would pass for this one's
         for path, table in beside.items():
             if not table.empty:
@@ -60,6 +67,8 @@ def show(paths: Sequence[str | Path], reference: str = "rag", csv: str | Path | 
             written.append(picture)
         except LabError as error:
             notes.append(f"No picture: {error}.")
+        page.write_text(build(frame, forgotten, routes, reference, notes), encoding="utf-8")
+        written.append(page)
     except OSError as error:
         raise LabError(f"{target}: cannot be written ({error}); name another place with --csv") from None
     for note in notes:

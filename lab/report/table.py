@@ -64,7 +64,7 @@ def print_table(
         console.print(_forgotten(forgotten, routes, base))
     if not interfered.empty:
         console.print(_interfered(interfered, routes))
-    for line in _notes(frame, forgotten, routes, reference):
+    for line in notes(frame, forgotten, routes, reference):
         console.print(Text(line))
 
 
@@ -93,9 +93,9 @@ def _scores(frame: pd.DataFrame, routes: Sequence[Route]) -> Table:
         cells.append(_score(rows.loc[general], star=False) if general in rows.index else "-")
         cells.append(_change(route, base) if base is not None and general in rows.index else "-")
         cost = {metric: row["value"] for (suite, _, metric), row in rows.iterrows() if suite == "cost"}
-        reused = " r" if _reused(route) else ""
+        again = " r" if reused(route) else ""
         for metric, (written, mark) in COSTS.items():
-            cells.append(written(cost[metric]) + (reused if mark else "") if metric in cost else "-")
+            cells.append(written(cost[metric]) + (again if mark else "") if metric in cost else "-")
         table.add_row(Text(_name(route)), *(Text(cell) for cell in cells))
     return table
 
@@ -164,7 +164,8 @@ def _points_cell(row: pd.Series, column: str) -> str:
     return f"{100 * row[column]:+.1f}{star}  {span(row['low'], row['high'], signed=True)}"
 
 
-def _notes(frame: pd.DataFrame, forgotten: pd.DataFrame, routes: Sequence[Route], reference: str) -> Iterator[str]:
+def notes(frame: pd.DataFrame, forgotten: pd.DataFrame, routes: Sequence[Route], reference: str) -> Iterator[str]:
+    """What has to be said below the tables: how many questions, what a mark means, how much this exam can tell."""
     exam = routes[0].runs[0].exam
     documents = {document for question in exam for document in question.documents}
     about = f"on {len(documents)} documents, clustered by document" if documents else "that name no document"
@@ -191,7 +192,7 @@ def _notes(frame: pd.DataFrame, forgotten: pd.DataFrame, routes: Sequence[Route]
             "not known: that they learned from the same documents as the others is taken on trust."
         )
     yield from _seeds(routes)
-    if any(_reused(route) for route in routes):
+    if any(reused(route) for route in routes):
         yield "r: reused, at least in part; what is shown is what it cost when it was made."
     yield _detectable(routes, reference, "exam", "this exam")
     if base is not None and len(base.choose("general")) and not forgotten.empty:
@@ -303,6 +304,7 @@ def _change(route: Route, base: Route) -> str:
     return f"{first}\n{span(found.low, found.high, signed=True)}"
 
 
-def _reused(route: Route) -> bool:
+def reused(route: Route) -> bool:
+    """Whether anything that prepares it was made in an earlier run."""
     ledgers = (run.costs[~run.costs["phase"].isin(SITTING)] for run in route.runs)
     return any(bool(ledger["reused"].any()) for ledger in ledgers)

@@ -1,6 +1,6 @@
 """Write the embedded worlds as plain files, in the formats that your own data would have.
 
-    python -m lab.worlds DIR [acts=40 sections=3 copies=5 seed=0]
+    python -m lab.worlds DIR [acts=40 sections=3 copies=5 seed=0 version=0]
 
 Then the same exam runs on the files:  python -m lab corpus=folder corpus.path=DIR/documents exam=jsonl
 exam.path=DIR/exam.jsonl
@@ -15,18 +15,18 @@ from lab.records import Document, LabError, write_jsonl
 from lab.worlds.general import GeneralWorld
 from lab.worlds.statutes import StatuteBook
 
-OPTIONS = {"acts": 40, "sections": 3, "copies": 5, "seed": 0}
+OPTIONS = {"acts": 40, "sections": 3, "copies": 5, "seed": 0, "version": 0}
 
 
-def write_worlds(folder: Path, acts: int, sections: int, copies: int, seed: int) -> None:
+def write_worlds(folder: Path, acts: int, sections: int, copies: int, seed: int, version: int) -> None:
     """documents/ and reworded/ (Markdown), practice.jsonl, exam.jsonl, general/text.txt and general/exam.jsonl."""
-    book, general = StatuteBook(acts=acts, sections=sections, seed=seed), GeneralWorld(seed=seed)
+    book, general = StatuteBook(acts=acts, sections=sections, seed=seed, version=version), GeneralWorld(seed=seed)
     for name, documents in (("documents", book.documents()), ("reworded", book.reworded(copies))):
         _write_documents(folder / name, documents)
     (folder / "general").mkdir(exist_ok=True)
-    write_jsonl(folder / "practice.jsonl", book.practice())
-    write_jsonl(folder / "exam.jsonl", book.exam())
-    write_jsonl(folder / "general" / "exam.jsonl", general.exam())
+    write_jsonl(folder / "practice.jsonl", (question.row for question in book.practice()))
+    write_jsonl(folder / "exam.jsonl", (question.row for question in book.exam()))
+    write_jsonl(folder / "general" / "exam.jsonl", (question.row for question in general.exam()))
     (folder / "general" / "text.txt").write_text("\n\n".join(general.held_out_text()) + "\n", encoding="utf-8")
 
 

@@ -53,7 +53,7 @@ class StatuteCorpus:
             practice=tuple(practice),
             reworded=tuple(reworded),
             facts=sum(len(section.facts) for section in book.book if section.document in kept),
-            partial=self.wrong or len(kept) < book.acts,
+            partial=self.wrong or len(kept) < len(book.editions[-1].acts),
         )
 
 

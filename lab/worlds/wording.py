@@ -17,6 +17,24 @@ class Fact:
     value: str
 
 
+@dataclass(frozen=True)
+class Section:
+    """What an act tells of a subject. act, number: its place, both from 1. passage: the id of what it becomes."""
+
+    act: int
+    number: int
+    subject: str
+    facts: tuple[Fact, ...]
+
+    @property
+    def document(self) -> str:
+        return f"act-{self.act:03}"
+
+    @property
+    def passage(self) -> str:
+        return f"{self.document}#{self.number}"
+
+
 # No statement begins with a name: a name after a line break would be spelt without its leading space.
 # In all of them the value follows its attribute: a causal reader of a million parameters does not learn to mark a value
 # by a word that is still to come (LOG.md). In one the subject comes last.
