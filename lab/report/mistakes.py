@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 
 from lab.judge.grading import CHOICE, is_unknown
 from lab.judge.words import tokens
+from lab.report.compare import routes_of
 from lab.report.load import Run
 
 # In the order in which they are tried: the first that fits is the kind.
@@ -66,6 +67,21 @@ def mistakes(run: Run) -> pd.DataFrame:
             head = (asked["question_id"], asked["part"], asked["question"], asked["answers"][0])
             rows.append(dict(zip(COLUMNS, (*head, *values), strict=True)))
     return pd.DataFrame(rows, columns=COLUMNS).astype({"gold_shown": object})
+
+
+def mistake_shares(runs: Sequence[Run]) -> pd.DataFrame:
+    """The share of exam questions that were answered wrongly in each way: a row a route, the mean over its seeds.
+
+    Indexed by pipeline in the order of the table, a column for each of `KINDS` that occurs, in 0..1; a row adds up to
+    the share of wrong answers. Raises LabError as `compare` does.
+    """
+    rows = {
+        route.pipeline: pd.concat([mistakes(run) for run in route.runs])["kind"].value_counts()
+        / (len(route.runs) * len(route.choose("exam")))
+        for route in routes_of(runs)
+    }
+    table = pd.DataFrame.from_dict(rows, orient="index").fillna(0.0)
+    return table.reindex(columns=[kind for kind in KINDS if kind in table]).rename_axis("pipeline")
 
 
 def _told_by_outcome(asked: Mapping[str, Any], answer: Mapping[str, Any], words: str) -> str | None:
