@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lab.context.openvino import BATCH, in_parallel, take_over
+from lab.model_folder import check_folder, readable
 from lab.progress import step
 from lab.records import LabError
 from lab.runtime import versions
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
 COUNTED_TEXTS = 8  # A batch on which operations are counted.
+SETTING = "context.retriever.embedder"
 
 
 class Embedder:
@@ -44,11 +45,8 @@ class Embedder:
         self._padded = 0  # Tokens that filled up batches, of all that was encoded.
         self._read = 0  # With them, all that was computed.
         if not (self.folder / "modules.json").is_file():
-            raise LabError(
-                f"context.retriever.embedder={self.folder}: no modules.json in it; "
-                "give a sentence-transformers model folder"
-            )
-        check_modules(self.folder)
+            raise LabError(f"{SETTING}={self.folder}: no modules.json in it; give a sentence-transformers model folder")
+        check_folder(self.folder, SETTING)
 
     def digest(self) -> str:
         """SHA-256 over every file of the model folder: weights, tokenizer and configuration. Read once."""
@@ -123,7 +121,7 @@ class Embedder:
 
     def _load(self) -> SentenceTransformer:
         if self._model is None:
-            with step("loading the encoder"):
+            with step("loading the encoder"), readable(self.folder, SETTING, "a sentence encoder"):
                 import torch
                 from sentence_transformers import SentenceTransformer
 
@@ -150,18 +148,3 @@ def digest_folder(folder: Path) -> str:
     """SHA-256 over the names and bytes of every file below a folder."""
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     return digest([[path.relative_to(folder).as_posix(), digest_file(path)] for path in files])
-
-
-def check_modules(folder: Path) -> None:
-    """LabError unless `modules.json` of a model folder, where it has one, names classes of the library only."""
-    modules = folder / "modules.json"
-    if not modules.is_file():
-        return
-    try:
-        types = [str(module["type"]) for module in json.loads(modules.read_text(encoding="utf-8"))]
-    except (ValueError, KeyError, TypeError) as error:
-        raise LabError(f"{modules}: not a list of modules ({error}); download the model again") from None
-    # Older releases import whatever class a local folder names, even with trust_remote_code off.
-    foreign = [name for name in types if not name.startswith("sentence_transformers.")]
-    if foreign:
-        raise LabError(f"{modules}: {foreign[0]} is code from outside the library; choose another model")

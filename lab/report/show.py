@@ -9,6 +9,7 @@ from rich.text import Text
 
 from lab.progress import Progress, step
 from lab.records import LabError
+from lab.report.bill import read_prices
 from lab.report.compare import compare, routes_of
 from lab.report.find import gather
 from lab.report.forgetting import forgetting
@@ -67,7 +68,7 @@ def show(paths: Sequence[str | Path], reference: str = "rag", csv: str | Path | 
             written.append(picture)
         except LabError as error:
             notes.append(f"No picture: {error}.")
-        page.write_text(build(frame, forgotten, routes, reference, notes), encoding="utf-8")
+        page.write_text(build(frame, forgotten, routes, reference, read_prices("default"), notes), encoding="utf-8")
         written.append(page)
     except OSError as error:
         raise LabError(f"{target}: cannot be written ({error}); name another place with --csv") from None

@@ -47,11 +47,10 @@ def browser_data(routes: Sequence[Route]) -> dict[str, Any]:
     - passages: [id, title, text]; title and text are None where no run of these tells them.
     """
     runs = [run for route in routes for run in route.runs]
-    asked = {
-        (row["suite"], row["question_id"]): row  # a route of another system sat the exam alone
-        for run in runs
-        for row in run.questions.to_dict("records")
-    }
+    asked: dict[tuple[str, str], dict[str, Any]] = {}  # of all, as a route of another system sat the exam alone
+    for run in runs:
+        if not asked.keys() >= set(_keys(run)):
+            asked |= {(row["suite"], row["question_id"]): row for row in run.questions.to_dict("records")}
     texts, passages, desks = Pool(), Pool(), Pool()
     told = {row["id"]: (row["title"], row["text"]) for run in runs for row in run.passages.to_dict("records")}
     questions = [
@@ -77,21 +76,27 @@ def browser_data(routes: Sequence[Route]) -> dict[str, Any]:
     }
 
 
+def _keys(run: Run) -> list[tuple[str, str]]:
+    return list(zip(run.arrays["suite"].tolist(), run.arrays["question_id"].tolist(), strict=True))
+
+
 def _answers(run: Run, asked: Sequence[tuple[str, str]], texts: Pool, passages: Pool, desks: Pool) -> dict[str, Any]:
-    rows = {(row["suite"], row["question_id"]): row for row in run.answers.to_dict("records")}
-    outcomes = list(OUTCOMES)
+    places, names = {key: place for place, key in enumerate(_keys(run))}, list(OUTCOMES)
+    columns = [run.arrays[name].tolist() for name in ("outcome", "text", "error", "score", "passages")]
     found: dict[str, Any] = {"seed": run.seed, "answers": [], "outcomes": [], "scores": [], "desks": []}
     for key in asked:
-        row = rows.get(key)
-        desk = tuple((passages(id), _digits(score)) for id, score in row["passages"]) if row else ()
-        found["answers"].append(texts(row["error"] if row["outcome"] == "failed" else row["text"]) if row else -1)
-        found["outcomes"].append(outcomes.index(row["outcome"]) if row else -1)
-        found["scores"].append(_digits(row["score"]) if row else None)
-        found["desks"].append(desks(desk) if row else -1)
+        answer: tuple[int, int, float | None, int] = (-1, -1, None, -1)
+        if key in places:
+            outcome, text, error, score, shown = (column[places[key]] for column in columns)
+            desk = tuple((passages(id), _digits(number)) for id, number in shown)
+            said = error if outcome == "failed" else text
+            answer = (texts(said), names.index(outcome), _digits(score), desks(desk))
+        for name, value in zip(("answers", "outcomes", "scores", "desks"), answer, strict=True):
+            found[name].append(value)
     return found
 
 
-def _digits(value: float) -> float | int | None:
+def _digits(value: float) -> float | None:
     """Three digits after the point, none where there are none; None for what is no number."""
     return None if not math.isfinite(value) else int(value) if value == int(value) else round(value, 3)
 

@@ -12,7 +12,9 @@ import pandas as pd
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
+from lab.report.bill import Prices
 from lab.report.page.browser import as_json, browser_data
+from lab.report.page.figures import figures
 from lab.report.page.tables import score_table
 from lab.report.scores import Route
 from lab.report.table import notes
@@ -23,11 +25,17 @@ VERDICTS = ("Who leads", "How much of what can be had", "What it costs")  # the 
 
 
 def build(
-    frame: pd.DataFrame, forgotten: pd.DataFrame, routes: Sequence[Route], reference: str, told: Sequence[str] = ()
+    frame: pd.DataFrame,
+    forgotten: pd.DataFrame,
+    routes: Sequence[Route],
+    reference: str,
+    prices: Prices,
+    told: Sequence[str] = (),
 ) -> str:
     """The whole page as text: the same for the same runs, wherever they lie and whenever it is made.
 
-    frame: of `compare`. forgotten: of `forgetting`. told: what else is to be said of these runs. All text of documents,
+    frame: of `compare`. forgotten: of `forgetting`. prices: of machines and people. told: what else is to be
+    said of these runs. All text of documents,
     questions and answers is escaped, and a policy in the page lets no script run but its own and nothing be fetched.
     """
     sentences = verdict(frame, routes, reference)
@@ -44,6 +52,7 @@ def build(
         leaks=leaks(routes),
         warnings=warnings(routes, reference),
         reference=reference,
+        figures=figures(frame, forgotten, routes, reference, prices),
         table=score_table(frame, forgotten, routes, reference),
         notes=[*notes(frame, forgotten, routes, reference), *told],
         sources=_sources(routes),

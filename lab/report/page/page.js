@@ -7,6 +7,7 @@
   const outcomes = data.outcomes.map(([id, words]) => ({ id, words }));
   const SIGNS = { right: "✓", unknown_right: "✓", partial: "◐", wrong: "✗", unknown: "?", format_error: "!", failed: "–" };
   const isGood = (outcome) => outcome === "right" || outcome === "unknown_right";
+  const tone = (outcome) => (isGood(outcome) ? "good" : outcome === "partial" ? "plain" : "bad");
   let page = 0;
   let found = [];
 
@@ -50,6 +51,8 @@
     data.routes.forEach((route, number) => at("route").append(option(String(number), route.label)));
     for (const [value, words] of [["any", "any answer"], ["good", "right"], ["notgood", "not right"], ["split", "some right, some not"]])
       at("outcome").append(option(value, words));
+    const signs = outcomes.filter(({ id }) => id !== "unknown_right").map(({ id, words }) => `${SIGNS[id]} ${words}`);
+    at("signs").textContent = `${signs.join(", ")}; ◐ also where seeds differ. In this order: ${data.routes.map((route) => route.label).join(", ")}.`;
     for (const { id, words } of outcomes.slice(1)) at("outcome").append(option(id, `only: ${words}`));
   }
 
@@ -95,7 +98,7 @@
     const good = all.filter(isGood).length;
     if (good > 0 && good < all.length) return ["◐", "plain", `right in ${good} of ${all.length} seeds`];
     const words = outcomes.find((outcome) => outcome.id === all[0]).words;
-    return [SIGNS[all[0]], good ? "good" : all[0] === "partial" ? "plain" : "bad", words];
+    return [SIGNS[all[0]], tone(all[0]), words];
   }
 
   function strip(number) {
@@ -122,20 +125,29 @@
     return make("div", `passage${gold ? " gold" : ""}`, head, make("p", "text", text === null ? "(only its id is known)" : text));
   }
 
+  /** A route's answers to a question, each once, with the seeds that gave it. */
+  function alike(route, number) {
+    const seeds = new Map();
+    for (const run of route.runs) {
+      if (run.answers[number] < 0) continue;
+      const key = JSON.stringify([run.answers[number], run.outcomes[number], run.scores[number]]);
+      seeds.set(key, [...(seeds.get(key) || []), run.seed]);
+    }
+    return [...seeds].map(([key, all]) => [JSON.parse(key), all]);
+  }
+
   function answersNode(number) {
     const body = make("tbody");
-    for (const route of data.routes) {
-      for (const run of route.runs) {
-        if (run.answers[number] < 0) continue;
-        const { id, words } = outcomes[run.outcomes[number]];
-        const name = make("th", "", route.label + (route.runs.length > 1 ? ` seed ${run.seed}` : ""));
+    for (const route of data.routes)
+      for (const [[answer, outcome, score], seeds] of alike(route, number)) {
+        const { id, words } = outcomes[outcome];
+        const name = make("th", "", route.label);
+        if (route.runs.length > 1) name.append(make("small", "", `seed ${seeds.join(", ")}`));
         name.scope = "row";
-        const kind = isGood(id) ? "good" : id === "partial" ? "plain" : "bad";
-        const score = id === "partial" ? ` ${Math.round(100 * run.scores[number])} %` : "";
-        const grade = make("td", "", make("span", `outcome ${kind}`, SIGNS[id]), ` ${words}${score}`);
-        body.append(make("tr", "", name, make("td", "", data.texts[run.answers[number]] || "(empty)"), grade));
+        const share = id === "partial" ? ` ${Math.round(100 * score)} %` : "";
+        const grade = make("td", "", make("span", `outcome ${tone(id)}`, SIGNS[id]), ` ${words}${share}`);
+        body.append(make("tr", "", name, make("td", "", data.texts[answer] || "(empty)"), grade));
       }
-    }
     const head = make("tr", "");
     for (const said of ["route", "answer", "grade"]) {
       const cell = make("th", "", said);

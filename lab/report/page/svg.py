@@ -11,6 +11,8 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
+from lab.report.wording import count
+
 # Around 0, within 6 units to each side; so that a drawing also reads without colour.
 SHAPES = {
     "circle": "M-5 0a5 5 0 1 0 10 0a5 5 0 1 0-10 0Z",
@@ -50,9 +52,12 @@ class Scale:
         return self.start + (at - low) / (high - low) * (self.end - self.start)
 
     def ticks(self, count: int = 5) -> list[float]:
-        """About so many round values within the scale: decades, or steps of 1, 2 or 5."""
+        """About so many round values within the scale: steps of 1, 2 or 5, on a logarithmic one decades or these."""
         if self.log:
             first, last = math.ceil(round(math.log10(self.low), 9)), math.floor(round(math.log10(self.high), 9))
+            if last - first < 2:
+                fine = [digit * 10.0**power for power in range(first - 1, last + 1) for digit in (1, 2, 5)]
+                return [value for value in fine if self.low <= value <= self.high]
             step = max(1, math.ceil((last - first) / count))
             return [10.0**power for power in range(first, last + 1, step)]
         raw = (self.high - self.low) / count
@@ -67,6 +72,11 @@ def around(values: Sequence[float], pad: float = 0.06) -> tuple[float, float]:
     low, high = min(values), max(values)
     air = pad * (high - low) or max(1e-9, abs(high)) * pad or 1.0
     return low - air, high + air
+
+
+def figure(value: float) -> str:
+    """A number on an axis: "0.01", "50", "20k"."""
+    return f"{value:.6g}" if abs(value) < 1e4 else count(value)
 
 
 def text(x: float, y: float, said: str, kind: str = "", anchor: str = "start") -> Markup:
@@ -90,12 +100,13 @@ def box(x: float, y: float, width: float, height: float, kind: str, said: str = 
     return shape.format(x, y, width, height, kind, Markup("<title>{}</title>").format(said) if said else "")
 
 
-def mark(x: float, y: float, look: Look, said: str = "") -> Markup:
-    """A route's mark; said: what it tells under the pointer."""
+def mark(x: float, y: float, look: Look, said: str = "", size: float = 1) -> Markup:
+    """A route's mark; said: what it tells under the pointer. size: in times the usual one."""
     kind = f"mark {look.colour}{' hollow' if look.hollow else ''}"
     title = Markup("<title>{}</title>").format(said) if said else ""
-    return Markup('<path d="{}" transform="translate({:.1f} {:.1f})" class="{}">{}</path>').format(
-        SHAPES[look.shape], x, y, kind, title
+    small = "" if size == 1 else f" scale({size:g})"
+    return Markup('<path d="{}" transform="translate({:.1f} {:.1f}){}" class="{}">{}</path>').format(
+        SHAPES[look.shape], x, y, small, kind, title
     )
 
 
