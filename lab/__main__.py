@@ -23,6 +23,7 @@ from lab.progress import PLAIN, Progress, flags, speak, step, verbose
 from lab.records import LabError
 from lab.report import show
 from lab.runtime import quiet_libraries
+from lab.secret import refuse_secrets
 from lab.stopping import Terminated, exit_code, install
 
 CONF = Path(__file__).resolve().parent.parent / "conf"
@@ -136,7 +137,8 @@ def command_line() -> int:
     speak(PLAIN)
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Errors come here instead of being printed with hydra's traceback.
     try:
-        words, level = flags(sys.argv[1:])
+        refuse_secrets(given)
+        words, level = flags(given)
         sys.argv = [sys.argv[0], *words]
         speak(level)
         arms = arms_of(sys.argv[1:], CONF) if any(word.startswith("experiment=") for word in sys.argv) else None
