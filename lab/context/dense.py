@@ -10,7 +10,7 @@ import faiss
 
 from lab.context.base import PASSAGE_FORM, best_first, check_passages, passage_form
 from lab.context.embedder import Embedder
-from lab.context.vectors import encode
+from lab.context.vectors import CLOCKS, WORK, encode
 from lab.corpus.corpus import Corpus
 from lab.records import LabError
 from lab.runtime import versions
@@ -72,10 +72,9 @@ class Dense:
         def build(folder: Path) -> dict[str, JSON]:
             forms = [passage_form(passage) for passage in corpus.passages]
             old = {passage_form(passage) for passage in before.passages} if before else set()
-            # First what an update has to encode; all else is kept, unless somebody took it away.
             anew = [form for form in forms if form not in old]
-            billed = [encode(some, embedder, workspace) for some in ([anew, forms] if before else [forms]) if some]
-            made, earlier = billed[-1], billed[0] if anew else None
+            billed = encode(anew or forms, embedder, workspace)
+            made = encode(forms, embedder, workspace) if before else billed  # What did not change is kept already.
             index = faiss.index_factory(made.vectors.shape[1], self.index, faiss.METRIC_INNER_PRODUCT)
             if not index.is_trained:
                 lists = faiss.extract_index_ivf(index).nlist
@@ -89,15 +88,12 @@ class Dense:
             # Written by Python: faiss reports a full disk as an error of its own.
             (folder / "index.faiss").write_bytes(faiss.serialize_index(index).data)
             return {
-                "tokens": sum(one.fresh_tokens for one in billed),
+                **{name: value for name, value in billed.cost.items() if name != "bytes"},
                 "passages": len(corpus.passages),
                 "passages_cut": made.cut,
-                "passages_encoded": sum(one.encoded for one in billed),
-                "vector_bytes": sum(one.bytes for one in billed),
-                "before": {
-                    "tokens": earlier.tokens - earlier.fresh_tokens if earlier else 0,
-                    "seconds": earlier.old_seconds if earlier else 0.0,
-                },
+                "passages_encoded": billed.encoded,
+                "vector_bytes": billed.cost["bytes"],
+                "before": billed.before if anew else dict.fromkeys(("tokens", *WORK, *CLOCKS), 0),
             }
 
         with workspace.ledger.phase(phase) as entry:
@@ -112,17 +108,21 @@ class Dense:
             artifact = workspace.store.artifact("index", key, build)
             # The store has just verified the SHA-256: faiss reads many damaged files without an error.
             index = faiss.read_index(str(artifact.path / "index.faiss"))
-            cost = artifact.cost
-            size, paid = cost["bytes"] + cost["vector_bytes"], cost["before"]
-            detail = {name: cost[name] for name in ("passages", "passages_cut", "passages_encoded")}
+            cost, paid = dict(artifact.cost), artifact.cost["before"]
+            cost["bytes"] += cost.pop("vector_bytes")
+            del cost["before"]
             if not artifact.reused:
-                entry.tokens, entry.bytes, entry.detail = cost["tokens"], size, detail
+                entry.add(cost)
         if artifact.reused:
-            tokens, seconds = cost["tokens"] + paid["tokens"], cost["seconds"] + paid["seconds"]
-            workspace.ledger.add_reused(phase, {"tokens": tokens, "seconds": seconds, "bytes": size, **detail})
+            whole = {name: _sum(cost.get(name), paid.get(name)) for name in ("tokens", *WORK, *CLOCKS)}
+            workspace.ledger.add_reused(phase, {**cost, **whole})
         elif paid["tokens"]:
             workspace.ledger.add_reused(phase, paid)
         return DenseRanker(index, [passage.id for passage in corpus.passages], embedder)
+
+
+def _sum(one: float | None, other: float | None) -> float | None:
+    return None if one is None or other is None else one + other
 
 
 class DenseRanker:

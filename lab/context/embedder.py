@@ -4,20 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from lab.context.openvino import BATCH, in_parallel, take_over
 from lab.model_folder import check_folder, readable
 from lab.progress import step
 from lab.records import LabError
 from lab.runtime import versions
-from lab.store import digest, digest_file
+from lab.store import JSON, digest, digest_file
 
 if TYPE_CHECKING:
     import numpy
     from sentence_transformers import SentenceTransformer
 
 SETTING = "context.retriever.embedder"
+COUNTED_TEXTS = 8  # A batch on which operations are counted.
 
 
 class Embedder:
@@ -41,6 +42,8 @@ class Embedder:
         self._backend = backend
         self._model: SentenceTransformer | None = None
         self._digest: str | None = None
+        self._padded = 0  # Tokens that filled up batches, of all that was encoded.
+        self._read = 0  # With them, all that was computed.
         if not (self.folder / "modules.json").is_file():
             raise LabError(f"{SETTING}={self.folder}: no modules.json in it; give a sentence-transformers model folder")
         check_folder(self.folder, SETTING)
@@ -58,7 +61,26 @@ class Embedder:
 
         progress is called with the number of texts just encoded.
         """
+        self._read = self._padded = 0
         return self._encode(self._load().encode_document, texts, progress)
+
+    def work(self, texts: Sequence[str]) -> dict[str, JSON]:
+        """padded_tokens, flops and flops_formula of the texts that `encode_passages` has just encoded.
+
+        Counted on a few of median length, encoded again, and multiplied; OpenVINO's operations no counter sees.
+        """
+        from lab.flops import Counter, matrices
+
+        model, read, padded = self._load(), self._read, self._padded
+        found = matrices(model[0].model)
+        if self._backend == "openvino":
+            return {"padded_tokens": padded, "flops_formula": found.reading(read, 0)}
+        middle = sorted(texts, key=len)[max(0, len(texts) // 2 - COUNTED_TEXTS // 2) :][:COUNTED_TEXTS]
+        self._read = 0
+        with Counter() as counter:
+            self._encode(model.encode_document, middle, lambda done: None)
+        counted = counter.flops(found.reading(self._read, 0)).times(read / self._read)
+        return {"padded_tokens": padded, **counted.cost()}
 
     def encode_questions(self, texts: Sequence[str]) -> numpy.ndarray:
         """Unit vectors, float32, shape (texts, dimension), with the model's own prompt for questions if it has one."""
@@ -83,13 +105,19 @@ class Embedder:
     ) -> numpy.ndarray:
         settings = {"normalize_embeddings": True, "convert_to_numpy": True, "show_progress_bar": False}
         # Told of by the model itself: smaller portions would pad otherwise, which moves the last digits.
-        hook = self._load().register_forward_hook(lambda model, given, made: progress(len(made["sentence_embedding"])))
+        hook = self._load().register_forward_hook(lambda model, given, made: self._done(made, progress))
         try:
             if self._backend == "torch" or not texts:
                 return encode(list(texts), **settings)
             return in_parallel(lambda some: encode(some, batch_size=BATCH, **settings), list(texts), _threads())
         finally:
             hook.remove()
+
+    def _done(self, made: dict[str, Any], progress: Callable[[int], None]) -> None:
+        seen = made["attention_mask"]
+        self._read += seen.numel()
+        self._padded += seen.numel() - int(seen.sum())
+        progress(len(seen))
 
     def _load(self) -> SentenceTransformer:
         if self._model is None:
