@@ -11,11 +11,11 @@ from lab.progress import Progress, step
 from lab.records import LabError
 from lab.report.bill import read_prices
 from lab.report.compare import compare, routes_of
-from lab.report.find import gather
+from lab.report.find import failures, gather
 from lab.report.forgetting import forgetting
 from lab.report.interference import interference
 from lab.report.plane import plane
-from lab.report.table import plain_console, print_table
+from lab.report.table import plain_console, print_failures, print_table
 from lab.report.verdict import verdict
 from lab.report.warnings import leaks, warnings
 
@@ -43,6 +43,7 @@ def show(paths: Sequence[str | Path], reference: str = "rag", csv: str | Path | 
             forgotten, interfered = forgetting(routes), interference(routes)
     console = plain_console()
     print_table(frame, forgotten, interfered, routes, reference, console)
+    print_failures(failures(paths), console)
     console.print()
     for sentence in verdict(frame, routes, reference):
         console.print(Text(sentence))
