@@ -14,8 +14,9 @@ from typing import Any
 
 import torch
 
-from lab.adapt.fit import SCHEDULES, Recipe, fit
+from lab.adapt.fit import fit
 from lab.adapt.mixture import Replay, domain_texts, mix, split
+from lab.adapt.recipe import SCHEDULES, Recipe
 from lab.adapt.replay import SelfReplay
 from lab.adapt.watch import Watch
 from lab.base import Base
@@ -25,6 +26,7 @@ from lab.ledger import PRACTICE_BILL, REWORDED_BILL
 from lab.packing import Piece, encode, rows
 from lab.records import LabError, TrainingText, read_jsonl, write_jsonl
 from lab.runtime import versions
+from lab.states import States
 from lab.store import JSON, Artifact, digest
 from lab.workspace import Workspace
 
@@ -36,6 +38,8 @@ WATCHED_DOCUMENTS = 48  # Whose loss is taken on the way: a look at the way, not
 KEY_TEXTS = 64  # Replay texts that go into the artifact's key: enough to see that their source has changed.
 SEEN = "texts.jsonl"
 TRAINING_FORM = 3  # To be raised when training is done in another way: kept weights are then trained again.
+# What weights do not depend on, or what is told by the texts themselves.
+OUTSIDE = ("texts", "wordings", "replay", "checkpoint_seconds")
 OPTIMIZERS = ("fresh", "kept")
 SEEDS_APART = 100_000  # between the general text of one link of a chain and that of the next
 
@@ -71,7 +75,7 @@ class Training:
     since hardly any base comes with its optimizer.
 
     device_rows rows of row_tokens tokens make a step. evaluations: how often the way is looked at, the start not
-    counted.
+    counted. checkpoint_seconds: how often, at most, all that a killed training goes on from is written.
     """
 
     texts: tuple[str, ...]
@@ -87,6 +91,7 @@ class Training:
     device_rows: int = 4
     row_tokens: int = 512
     evaluations: int = 8
+    checkpoint_seconds: float = 30.0
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "texts", tuple(self.texts))  # A list, as a configuration gives it, is no JSON.
@@ -140,6 +145,23 @@ class Training:
         watched = [document.text for document in corpus.documents[:WATCHED_DOCUMENTS]]
         replay = self._replay(base, workspace)
 
+        phase = "updating" if after else "training"
+        if after:
+            digests = [digest(dataclasses.asdict(text)) for text in after.rehearsed]
+            settings = {**settings, "link": after.link, "rehearsed": digests, "share": after.rehearsal_share}
+        key: dict[str, JSON] = {
+            **settings,
+            "form": TRAINING_FORM,
+            "training": digest(self._settings()),
+            "replay": self._replay_digest(replay),
+            "domain": digest([dataclasses.asdict(text) for text in domain]),
+            "base": base.digest,
+            "seed": workspace.seed,
+            "device": workspace.device,
+            "versions": {name: versions()[name] for name in ("torch", "transformers", "peft", "accelerate")},
+        }
+        states = States(workspace.store.states(kind, key), key)
+
         def build(folder: Path) -> Mapping[str, JSON]:
             # Master weights in float32 whatever the base answers in: bfloat16 swallows small steps.
             attention = "eager" if weights.attention == "eager" else "auto"  # Others cannot see branches apart.
@@ -148,28 +170,14 @@ class Training:
             model = attach(start.model)
             self._question(model)
             watch = Watch(start.tokenizer, start.frame, watched, workspace)
-            cost = self._train(model, start.tokenizer, start.frame, domain, replay, watch, folder, workspace, after)
+            cost = self._train(
+                model, start.tokenizer, start.frame, domain, replay, watch, folder, states, workspace, after
+            )
             finish(model).save_pretrained(folder)
             start.tokenizer.save_pretrained(folder)
             return cost
 
-        phase = "updating" if after else "training"
-        if after:
-            digests = [digest(dataclasses.asdict(text)) for text in after.rehearsed]
-            settings = {**settings, "link": after.link, "rehearsed": digests, "share": after.rehearsal_share}
-
         with workspace.ledger.phase(phase) as entry:
-            key: dict[str, JSON] = {
-                **settings,
-                "form": TRAINING_FORM,
-                "training": digest(self._settings()),
-                "replay": self._replay_digest(replay),
-                "domain": digest([dataclasses.asdict(text) for text in domain]),
-                "base": base.digest,
-                "seed": workspace.seed,
-                "device": workspace.device,
-                "versions": {name: versions()[name] for name in ("torch", "transformers", "peft", "accelerate")},
-            }
             artifact = workspace.store.artifact(kind, key, build)
             if artifact.reused:
                 # Another exam may be asked now than when these weights were trained.
@@ -177,6 +185,8 @@ class Training:
                 workspace.ledger.add_reused(phase, artifact.cost)
             else:
                 entry.add(artifact.cost)
+                if "earlier" in artifact.cost:
+                    workspace.ledger.add_reused(phase, artifact.cost["earlier"])
         paid = {"practice": PRACTICE_BILL, "reworded": REWORDED_BILL}
         for bill in corpus.bills:
             if bill.phase in [paid.get(kind) for kind in self.texts]:
@@ -186,7 +196,7 @@ class Training:
     def _settings(self) -> dict[str, JSON]:
         """What of the settings weights depend on: the texts themselves are part of the key, however they were named."""
         fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
-        return {name: value for name, value in fields.items() if name not in ("texts", "wordings", "replay")}
+        return {name: value for name, value in fields.items() if name not in OUTSIDE}
 
     def _replay(self, base: Base, workspace: Workspace) -> Replay | None:
         if self.general_share == 0 and self.optimizer == "fresh":
@@ -216,6 +226,7 @@ class Training:
         replay: Replay | None,
         watch: Watch,
         folder: Path,
+        states: States,
         workspace: Workspace,
         after: Continuation | None,
     ) -> Mapping[str, JSON]:
@@ -247,7 +258,7 @@ class Training:
             before = (piece for _, piece in replayed(seed + 1))
         workspace.refuse_leaks((source, text) for text, source in seen.items())
         packed = list(rows(mixture.pieces, self.row_tokens))
-        fitted = fit(model, tokenizer, packed, self._recipe(), watch, before, workspace)
+        fitted = fit(model, tokenizer, packed, self._recipe(), watch, before, states, workspace)
         write_jsonl(folder / SEEN, ({"source": source, "text": text} for text, source in seen.items()))
         general = sum(count for source, count in mixture.tokens.items() if source.startswith("replay "))
         return {
