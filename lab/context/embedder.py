@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     import numpy
     from sentence_transformers import SentenceTransformer
 
-COUNTED_TEXTS = 8  # A batch on which operations are counted.
 SETTING = "context.retriever.embedder"
+COUNTED_TEXTS = 8  # A batch on which operations are counted.
 
 
 class Embedder:

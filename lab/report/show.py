@@ -52,8 +52,12 @@ def show(paths: Sequence[str | Path], reference: str = "rag", csv: str | Path | 
         console.print(Text(f"Warning: {warning}", style="yellow"))
     tables = {"forgetting": forgotten, "plane": plane(routes, forgotten), "interference": interfered}
     beside = {target.with_name(f"{name}.csv"): table for name, table in tables.items()}
-    parquet, picture, page = (target.with_name(f"{name}") for name in ("comparison.parquet", "comparison.png", PAGE))
+    parquet, picture, page = (target.with_name(name) for name in ("comparison.parquet", "comparison.png", PAGE))
     written = [target, parquet]
+    # Which they are is said here alone: the page may be handed on, and tells of no folder.
+    left_out = (
+        [f"{len(notes)} run folder(s) left out: unfinished, or older than one of the same route."] if notes else []
+    )
     try:
         frame.to_csv(target, index=False, float_format="%.6g")
         frame.to_parquet(parquet, index=False)
@@ -68,7 +72,7 @@ def show(paths: Sequence[str | Path], reference: str = "rag", csv: str | Path | 
             written.append(picture)
         except LabError as error:
             notes.append(f"No picture: {error}.")
-        page.write_text(build(frame, forgotten, routes, reference, read_prices("default"), notes), encoding="utf-8")
+        page.write_text(build(frame, forgotten, routes, reference, read_prices("default"), left_out), encoding="utf-8")
         written.append(page)
     except OSError as error:
         raise LabError(f"{target}: cannot be written ({error}); name another place with --csv") from None
