@@ -20,13 +20,14 @@ from omegaconf.errors import InterpolationKeyError, OmegaConfBaseException
 from lab.arms import arms_of, folder_of
 from lab.progress import PLAIN, Progress, flags, speak, step, verbose
 from lab.records import LabError
-from lab.report import show
+from lab.report import Prices, show
 from lab.runtime import quiet_libraries
 
 CONF = Path(__file__).resolve().parent.parent / "conf"
 
 finished: list[Path] = []
 reference = "rag"
+prices: Prices | None = None
 level = PLAIN
 
 DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
@@ -51,7 +52,7 @@ def main(config: DictConfig) -> None:
 
 
 def _run(config: DictConfig) -> None:
-    global reference
+    global reference, prices
     speak(level)  # Again: hydra has just set up the log.
     with Progress("lab"), step("starting"):
         from lab.run import Experiment, run  # Late: `--help` and `--cfg job` need no torch.
@@ -59,7 +60,7 @@ def _run(config: DictConfig) -> None:
         quiet_libraries()
     settings = HydraConfig.get()
     choices = settings.runtime.choices
-    reference = config.reference
+    reference, prices = config.reference, Prices(**config.prices)
     parts = {name: build(config[name], name) for name in ("pipeline", "model", "corpus", "exam", "general")}
     finished.append(
         run(
@@ -142,7 +143,7 @@ def command_line() -> int:
             raise stopped.error from stopped.error.__cause__  # `from None` would take its reason off it.
         if finished:
             runs = [Path(os.path.relpath(folder)) for folder in finished]
-            show(runs, reference, csv=(runs[0].parent if len(runs) > 1 else runs[0]) / "comparison.csv")
+            show(runs, reference, csv=(runs[0].parent if len(runs) > 1 else runs[0]) / "comparison.csv", prices=prices)
     except TOLD as error:
         # Some of hydra's own errors are OSErrors too, without a number.
         if verbose() or (isinstance(error, OSError) and error.errno not in (*DISK, None)):

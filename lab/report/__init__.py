@@ -1,20 +1,28 @@
 """The report: run folders -> data frames, tables, sentences, pictures. No torch, so a notebook opens a run at once.
 
 `load(run_dir)`, `gather(paths)`, `compare(runs_or_paths)`, `forgetting(routes)`, `plane(routes)`,
-`interference(routes)`, `show(paths)`; frames' columns are in the docstrings of `Run` and of these functions.
+`interference(routes)`, `bill(routes, prices, use)`, `break_even(routes, prices)`, `phases(routes)`, `show(paths)`;
+frames' columns are in the docstrings of `Run` and of these functions.
 """
 
+from lab.report.bill import Prices, Use, bill, read_prices
+from lab.report.break_even import break_even
 from lab.report.compare import compare, routes_of
 from lab.report.find import find_runs, gather, latest, newest_adapted, newest_experiment
 from lab.report.forgetting import forgetting
 from lab.report.interference import interference
 from lab.report.load import Run, load
+from lab.report.phases import phases
 from lab.report.plane import plane
 from lab.report.scores import metrics
 from lab.report.show import show
 
 __all__ = [
+    "Prices",
     "Run",
+    "Use",
+    "bill",
+    "break_even",
     "compare",
     "find_runs",
     "forgetting",
@@ -25,7 +33,9 @@ __all__ = [
     "metrics",
     "newest_adapted",
     "newest_experiment",
+    "phases",
     "plane",
+    "read_prices",
     "routes_of",
     "show",
 ]
