@@ -1,8 +1,9 @@
 """The report: run folders -> data frames, tables, sentences, pictures. No torch, so a notebook opens a run at once.
 
 `load(run_dir)`, `gather(paths)`, `compare(runs_or_paths)`, `forgetting(routes)`, `plane(routes)`,
-`interference(routes)`, `bill(routes, prices, use)`, `break_even(routes, prices)`, `phases(routes)`, `show(paths)`;
-frames' columns are in the docstrings of `Run` and of these functions.
+`interference(routes)`, `mistakes(run)`, `mistake_shares(runs)`, `bill(routes, prices, use)`,
+`break_even(routes, prices)`, `phases(routes)`, `show(paths)`; frames' columns are in the docstrings of `Run` and of
+these functions.
 """
 
 from lab.report.bill import Prices, Use, bill, read_prices
@@ -12,6 +13,7 @@ from lab.report.find import find_runs, gather, latest, newest_adapted, newest_ex
 from lab.report.forgetting import forgetting
 from lab.report.interference import interference
 from lab.report.load import Run, load
+from lab.report.mistakes import mistake_shares, mistakes
 from lab.report.phases import phases
 from lab.report.plane import plane
 from lab.report.scores import metrics
@@ -31,6 +33,8 @@ __all__ = [
     "latest",
     "load",
     "metrics",
+    "mistake_shares",
+    "mistakes",
     "newest_adapted",
     "newest_experiment",
     "phases",
