@@ -60,11 +60,16 @@ def test_a_bill_by_hand(tmp_path: Path) -> None:
 def test_eighteen_months_ahead_training_is_a_quarter_and_answering_a_tenth(tmp_path: Path) -> None:
     machines = dataclasses.replace(BY_HAND, human_hour=0)
     ahead = dataclasses.replace(machines, months_ahead=18)
-    rag, cpt = (row for _, row in bill(routes(tmp_path), ahead, Use(0, 0)).iterrows())
+    rag, cpt = (row for _, row in bill(routes(tmp_path / "two"), ahead, Use(0, 0)).iterrows())
     # Reading documents in stays what it is; an index is written by a model that answers, so to say.
     assert rag["prepare_cost"] == pytest.approx((10 + 90 / 10) * 0.0002)
     assert cpt["prepare_cost"] == pytest.approx((10 + 990 / 4) * 0.0002)
     assert rag["cost_per_thousand"] == pytest.approx(750 * 0.0002 / 10)
+    # An update of weights is training, one of an index is not.
+    link = [Entry("updating", seconds=100)]
+    for name, part in (("lora", 4), ("lora_rag", 4), ("random", 10)):
+        route = routes_of([load(small_run(tmp_path / name, name, [], costs=link, environment=CPU))])
+        assert bill(route, ahead, Use(0, 0))["prepare_cost"][0] == pytest.approx(100 / part * 0.0002)
     twice = dataclasses.replace(ahead, months_ahead=36)
     assert (twice.training_share, twice.answering_share) == pytest.approx((1 / 16, 1 / 100))
     assert (machines.training_share, machines.answering_share) == (1.0, 1.0)

@@ -125,9 +125,9 @@ def bill(routes: Sequence[Route], prices: Prices, use: Use, tuning: Sequence[Run
     - device: "GPU", or "2 cores": what the time is priced as. "" where that is not known.
     - prepare_cost: of every phase before the exam, what was reused with what it took when it was made. Energy is in it
       where the board told it.
-    - update_cost: of a new state of the corpus. It repeats the whole preparation, since a run folder does not tell how
-      much of it could be kept: of an index only the changed passages are encoded again, so an upper bound there. 0 for
-      the base closed-book, which reads no corpus.
+    - update_cost: of a new state of the corpus. It repeats the whole preparation, an upper bound: of an index only the
+      changed passages are encoded again, and weights may be trained on (`lab.report.upkeep` measures both). 0 for the
+      base closed-book, which reads no corpus.
     - cost_per_thousand: of a thousand questions like the exam's, asked in batches as the exam is.
     - storage_cost: a month of what preparation keeps on disk; the base itself is not in it.
     - monthly_cost: storage, updates and questions at this use. Neither the first preparation nor tuning is in it.
@@ -169,7 +169,7 @@ def _machine(run: Run, phases: pd.DataFrame, prices: Prices) -> float:
     """Of some rows of a run's ledger: the machine's hours, and the energy that is known."""
     hour = _hour(run, prices)
     return sum(
-        _share(phase, prices) * (seconds / 3600 * hour + _energy(joules, prices))
+        _share(phase, run, prices) * (seconds / 3600 * hour + _energy(joules, prices))
         for phase, seconds, joules in zip(phases["phase"], phases["seconds"], phases["joules"].fillna(0), strict=True)
     )
 
@@ -183,9 +183,10 @@ def _name(pipeline: str) -> str:
     return pipeline.split(" ")[0]
 
 
-def _share(phase: str, prices: Prices) -> float:
+def _share(phase: str, run: Run, prices: Prices) -> float:
     """What of today's price a phase costs; reading documents in is no model's work, so no trend is claimed for it."""
-    return {"training": prices.training_share, "ingest": 1.0}.get(phase, prices.answering_share)
+    trains = phase == "training" or (phase == "updating" and run.manifest["adaptation"] != "none")
+    return 1.0 if phase == "ingest" else prices.training_share if trains else prices.answering_share
 
 
 def _device(run: Run) -> str:
