@@ -23,7 +23,7 @@ from omegaconf.errors import InterpolationKeyError, OmegaConfBaseException
 from lab.arms import arms_of, folder_of
 from lab.progress import PLAIN, Progress, flags, speak, step, verbose
 from lab.records import FAILURE, Failure, LabError, write_jsonl
-from lab.report import show
+from lab.report import Prices, show
 from lab.runtime import quiet_libraries
 from lab.secret import refuse_secrets
 from lab.stopping import Overdue, Terminated, exit_code, install, within
@@ -35,6 +35,7 @@ CONF = Path(__file__).resolve().parent.parent / "conf"
 finished: list[Path] = []
 failed: list[tuple[BaseException, Path]] = []
 reference = "rag"
+prices: Prices | None = None
 level = PLAIN
 
 DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
@@ -89,7 +90,7 @@ def _note_failure(config: DictConfig, error: BaseException) -> None:
 
 
 def _run(config: DictConfig) -> None:
-    global reference
+    global reference, prices
     speak(level)  # Again: hydra has just set up the log.
     with Progress("lab"), step("starting"):
         from lab.run import Experiment, run  # Late: `--help` and `--cfg job` need no torch.
@@ -97,7 +98,7 @@ def _run(config: DictConfig) -> None:
         quiet_libraries()
     settings = HydraConfig.get()
     choices = settings.runtime.choices
-    reference = config.reference
+    reference, prices = config.reference, Prices(**config.prices)
     parts = {name: build(config[name], name) for name in ("pipeline", "model", "corpus", "exam", "general")}
     finished.append(
         run(
@@ -192,7 +193,7 @@ def command_line() -> int:
             return 1
         if finished:
             runs = [Path(os.path.relpath(folder)) for folder in (*finished, *(folder for _, folder in failed))]
-            show(runs, reference, csv=(runs[0].parent if len(runs) > 1 else runs[0]) / "comparison.csv")
+            show(runs, reference, csv=(runs[0].parent if len(runs) > 1 else runs[0]) / "comparison.csv", prices=prices)
         if failed:
             print(f"lab: {len(failed)} of {len(failed) + len(finished)} routes failed; see above", file=sys.stderr)
             return 1

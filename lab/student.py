@@ -40,8 +40,8 @@ class Sheet:
 
 @dataclass(frozen=True)
 class Wait:
-    """How long one question took, asked alone as a user asks it. first: the first of all, which loads what is loaded at
-    first use. retrieval_seconds apart from seconds.
+    """How long one question took, asked alone as a user asks it. first: the first of all, which also loads whatever
+    nothing before it had to load. retrieval_seconds apart from seconds.
     """
 
     question_id: str

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import math
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 from test_report import small_run
 
 from lab.judge.statistics import paired_difference
 from lab.ledger import Entry
 from lab.records import LabError, write_jsonl
-from lab.report import compare, load, routes_of
+from lab.report import compare, load, phases, routes_of
+from lab.report.__main__ import main
 from lab.report.bill import DAYS_PER_MONTH, PRICES, Prices, Use, bill, read_prices
 from lab.report.break_even import QUESTIONS_PER_DAY, UPDATES_PER_MONTH, break_even, meeting
 from lab.report.scores import Route
+from lab.report.wording import money
 
 DEFAULT = read_prices("default")
 BY_HAND = dataclasses.replace(
@@ -56,11 +60,16 @@ def test_a_bill_by_hand(tmp_path: Path) -> None:
 def test_eighteen_months_ahead_training_is_a_quarter_and_answering_a_tenth(tmp_path: Path) -> None:
     machines = dataclasses.replace(BY_HAND, human_hour=0)
     ahead = dataclasses.replace(machines, months_ahead=18)
-    rag, cpt = (row for _, row in bill(routes(tmp_path), ahead, Use(0, 0)).iterrows())
+    rag, cpt = (row for _, row in bill(routes(tmp_path / "two"), ahead, Use(0, 0)).iterrows())
     # Reading documents in stays what it is; an index is written by a model that answers, so to say.
     assert rag["prepare_cost"] == pytest.approx((10 + 90 / 10) * 0.0002)
     assert cpt["prepare_cost"] == pytest.approx((10 + 990 / 4) * 0.0002)
     assert rag["cost_per_thousand"] == pytest.approx(750 * 0.0002 / 10)
+    # An update of weights is training, one of an index is not.
+    link = [Entry("updating", seconds=100)]
+    for name, part in (("lora", 4), ("lora_rag", 4), ("random", 10)):
+        route = routes_of([load(small_run(tmp_path / name, name, [], costs=link, environment=CPU))])
+        assert bill(route, ahead, Use(0, 0))["prepare_cost"][0] == pytest.approx(100 / part * 0.0002)
     twice = dataclasses.replace(ahead, months_ahead=36)
     assert (twice.training_share, twice.answering_share) == pytest.approx((1 / 16, 1 / 100))
     assert (machines.training_share, machines.answering_share) == (1.0, 1.0)
@@ -169,3 +178,91 @@ def test_operations_are_summed_where_every_model_tells_them(tmp_path: Path) -> N
         frame = compare([load(small_run(tmp_path / name, name, ["q1"], costs=costs))])
         assert frame.loc[frame["metric"] == "prepare_flops", "value"].tolist() == found, name
         assert "prepare_joules" not in set(frame["metric"])
+
+
+def test_energy_is_paid_where_the_board_tells_it(tmp_path: Path) -> None:
+    costs = [Entry("ingest", seconds=10), Entry("training", seconds=100, joules=7.2e6)]
+    sat = Entry("answering", seconds=50, joules=18_000)  # 360 watts
+    folder = small_run(tmp_path / "cpt", "cpt", ["q1"], costs=costs, environment=GPU)
+    rows = [*costs, sat]
+    write_jsonl(folder / "costs.jsonl", rows)
+    route = routes_of([load(folder)])
+    own = dataclasses.replace(BY_HAND, gpu_hour=0, human_hour=0, kilowatt_hour=0.3)
+    row = bill(route, own, Use(0, 0)).iloc[0]
+    assert row["prepare_cost"] == pytest.approx(2 * 0.3)  # two kilowatt-hours
+    assert row["cost_per_thousand"] == pytest.approx(750 * 360 / 3.6e6 * 0.3)
+
+
+def test_tuning_is_billed_apart_to_the_route_of_its_name(tmp_path: Path) -> None:
+    for number, seconds in enumerate((600, 400)):
+        costs = [Entry("training", seconds=seconds)]  # and 9 seconds of answering, which small_run adds
+        small_run(tmp_path / "tuning" / str(number), "cpt", ["q1"], seed=number, costs=costs, environment=GPU)
+    tried = [load(folder) for folder in sorted((tmp_path / "tuning").iterdir())]
+    pair = routes(tmp_path)
+    found = bill(pair, BY_HAND, Use(1, 1), tried).set_index("pipeline")
+    assert found["tuning_runs"].to_dict() == {"rag": 0, "cpt": 2}
+    assert found.loc["cpt", "tuning_cost"] == pytest.approx((1000 + 2 * 9) * 0.001)
+    assert found.loc["rag", "tuning_cost"] == 0
+    without = bill(pair, BY_HAND, Use(1, 1)).set_index("pipeline")
+    for name in ("prepare_cost", "monthly_cost"):
+        assert found.loc["cpt", name] == without.loc["cpt", name]
+
+
+def test_phases_add_up_to_the_ledger(tmp_path: Path) -> None:
+    for seed, seconds in enumerate((100, 300)):
+        costs = [
+            Entry("training", 1.0, 1.0),  # looked for, and found kept
+            Entry("training", seconds, 7.0, 70, 5, 900, True, {"flops_note": "why"}, 20, 30, 4e9, 3e9),
+        ]
+        small_run(tmp_path / str(seed), "cpt", ["q1"], seed=seed, costs=costs, environment=CPU)
+    runs = [load(tmp_path / str(seed)) for seed in range(2)]
+    found = phases(routes_of(runs)).set_index("phase")
+    assert list(found.index) == ["training", "answering", "general"]
+    row = found.loc["training"]
+    assert (row["seconds"], row["cpu_seconds"], row["tokens"], row["bytes"]) == (201, 8, 70, 5)
+    assert (row["replayed_tokens"], row["padded_tokens"], row["flops"], row["flops_formula"]) == (20, 30, 4e9, 3e9)
+    assert (row["peak_rss_bytes"], row["reused"], row["flops_note"], row["seed"]) == (900, True, "why", "all")
+    assert math.isnan(row["joules"])
+    assert not found.loc["answering", "reused"]
+    for name in ("seconds", "cpu_seconds", "tokens", "bytes"):
+        assert found[name].sum() == pytest.approx(sum(run.costs[name].sum() for run in runs) / 2), name
+
+
+def said(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    assert main([*arguments, "-q"]) == 0
+    return " ".join(capsys.readouterr().out.split())
+
+
+def test_the_command_prints_the_bill_and_where_two_routes_meet(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rag, cpt = routes(tmp_path / "runs", rag=GPU)
+    (tmp_path / "mine.yaml").write_text(json.dumps(dataclasses.asdict(BY_HAND)))
+    own = ["--prices", str(tmp_path / "mine.yaml"), "--updates-a-month", "0"]
+    out = said(capsys, str(tmp_path / "runs"), *own, "--questions-a-day", "2000")
+    assert "Costs in USD, at 2000 questions a day, 0 updates a month." in out
+    assert "a GPU hour 3.6 USD, a core's hour 0.36, a GB kept for a month 0.50" in out
+    met = meeting(rag, cpt, BY_HAND, 0)
+    assert met is not None
+    assert f"Break-even with rag at 0 updates a month, by these prices: cpt costs less above {met:.0f} questions" in out
+    assert "at -50.0 points" in out
+    assert "Projected" not in out
+    assert "tuning" not in out
+    costs = pd.read_csv(tmp_path / "runs" / "costs.csv").set_index("pipeline")
+    by_hand = bill([rag, cpt], BY_HAND, Use(2000, 0)).set_index("pipeline")
+    assert costs["monthly_cost"].tolist() == pytest.approx(by_hand["monthly_cost"].tolist(), rel=1e-5)
+    assert len(pd.read_csv(tmp_path / "runs" / "break_even.csv")) == len(QUESTIONS_PER_DAY) * len(UPDATES_PER_MONTH)
+    assert set(pd.read_csv(tmp_path / "runs" / "phases.csv")["phase"]) >= {"ingest", "training", "answering"}
+
+    small_run(tmp_path / "tuning", "cpt", ["q1"], costs=CPT, environment=GPU)
+    ahead = said(capsys, str(tmp_path / "runs"), *own, "--months-ahead", "36", "--tuning", str(tmp_path / "tuning"))
+    assert "Projected 36 months ahead, which nobody has measured: training falls to 0.25, answering to 0.1" in ahead
+    assert "Tuning, once and in no other figure, by runs: cpt 1." in ahead
+    assert main([str(tmp_path / "runs"), "--updates-a-month", "-1"]) == 2
+    assert "updates_per_month=-1" in capsys.readouterr().err
+
+
+def test_amounts_are_written_without_exponents() -> None:
+    assert [money(value) for value in (0, 0.0000234, 0.1, 4.54, 9.96, 12_400)] == [
+        *("0", "0.000023", "0.10", "4.5", "10", "12,400")
+    ]

@@ -1,22 +1,30 @@
 """The report: run folders -> data frames, tables, sentences, pictures. No torch, so a notebook opens a run at once.
 
 `load(run_dir)`, `gather(paths)`, `compare(runs_or_paths)`, `forgetting(routes)`, `plane(routes)`,
-`interference(routes)`, `mistakes(run)`, `mistake_shares(runs)`, `show(paths)`; frames' columns are in the docstrings of
-`Run` and of these functions.
+`interference(routes)`, `mistakes(run)`, `mistake_shares(runs)`, `bill(routes, prices, use)`,
+`break_even(routes, prices)`, `phases(routes)`, `show(paths)`; frames' columns are in the docstrings of `Run` and of
+these functions.
 """
 
+from lab.report.bill import Prices, Use, bill, read_prices
+from lab.report.break_even import break_even
 from lab.report.compare import compare, routes_of
 from lab.report.find import find_runs, gather, latest, newest_adapted, newest_experiment
 from lab.report.forgetting import forgetting
 from lab.report.interference import interference
 from lab.report.load import Run, load
 from lab.report.mistakes import mistake_shares, mistakes
+from lab.report.phases import phases
 from lab.report.plane import plane
 from lab.report.scores import metrics
 from lab.report.show import show
 
 __all__ = [
+    "Prices",
     "Run",
+    "Use",
+    "bill",
+    "break_even",
     "compare",
     "find_runs",
     "forgetting",
@@ -29,7 +37,9 @@ __all__ = [
     "mistakes",
     "newest_adapted",
     "newest_experiment",
+    "phases",
     "plane",
+    "read_prices",
     "routes_of",
     "show",
 ]

@@ -23,11 +23,17 @@ from lab.report.scores import Route, prepared
 
 PRICES = Path(__file__).resolve().parents[2] / "conf" / "prices"
 DAYS_PER_MONTH = 365 / 12
+JOULES_PER_KILOWATT_HOUR = 3.6e6
 COLUMNS = [
     *("pipeline", "seed", "device"),
     *("prepare_cost", "update_cost", "cost_per_thousand", "storage_cost", "monthly_cost"),
+    *("tuning_cost", "tuning_runs"),
     *("currency", "months_ahead"),
 ]
+
+
+def _is_amount(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < math.inf
 
 
 @dataclass(frozen=True)
@@ -35,16 +41,17 @@ class Prices:
     """What things cost, in `currency`.
 
     gpu_hour: a board with the machine around it. cpu_hour: one core. gb_month: 10^9 bytes kept for a month.
-    human_hour, human_hours_per_update: of people who clean documents, at first and for each update. months_ahead: how
-    far prices are projected: in trend_months training falls to the share training_falls_to of its price, answering (and
-    whatever else a model reads or writes without learning) to answering_falls_to. That is an assumption, and no
-    measurement.
+    kilowatt_hour: of the energy that the board reports; 0 where the hours have it in them. human_hour,
+    human_hours_per_update: of people who clean documents, at first and for each update. months_ahead: how far prices
+    are projected: in trend_months training falls to the share training_falls_to of its price, answering (and whatever
+    else a model reads or writes without learning) to answering_falls_to. That is an assumption, and no measurement.
     """
 
     currency: str
     gpu_hour: float
     cpu_hour: float
     gb_month: float
+    kilowatt_hour: float
     human_hour: float
     human_hours_per_update: float
     months_ahead: float
@@ -88,6 +95,9 @@ class Use:
                 raise LabError(f"{item.name}={value}: a number of at least 0 is needed")
 
 
+USE = Use(questions_per_day=1000, updates_per_month=1)  # where nobody says how much is asked
+
+
 def read_prices(name_or_path: str | Path) -> Prices:
     """Prices of a name in conf/prices, or of a file. LabError where there is none, or a price is missing or none."""
     path = Path(name_or_path)
@@ -108,19 +118,21 @@ def read_prices(name_or_path: str | Path) -> Prices:
     return Prices(**values)
 
 
-def bill(routes: Sequence[Route], prices: Prices, use: Use) -> pd.DataFrame:
+def bill(routes: Sequence[Route], prices: Prices, use: Use, tuning: Sequence[Run] = ()) -> pd.DataFrame:
     """One row a route, money in prices.currency, and NaN where it is not known (another system's, a served model's):
 
     - pipeline, seed: the route; seed is "all" where several are pooled, and the row then their mean.
     - device: "GPU", or "2 cores": what the time is priced as. "" where that is not known.
-    - prepare_cost: of every phase before the exam, what was reused with what it took when it was made. Tuning is not
-      in it.
-    - update_cost: of a new state of the corpus. It repeats the whole preparation, since a run folder does not tell how
-      much of it could be kept: of an index only the changed passages are encoded again, so an upper bound there. 0 for
-      the base closed-book, which reads no corpus.
+    - prepare_cost: of every phase before the exam, what was reused with what it took when it was made. Energy is in it
+      where the board told it.
+    - update_cost: of a new state of the corpus. It repeats the whole preparation, an upper bound: of an index only the
+      changed passages are encoded again, and weights may be trained on (`lab.report.upkeep` measures both). 0 for the
+      base closed-book, which reads no corpus.
     - cost_per_thousand: of a thousand questions like the exam's, asked in batches as the exam is.
     - storage_cost: a month of what preparation keeps on disk; the base itself is not in it.
-    - monthly_cost: storage, updates and questions at this use. The first preparation is not in it.
+    - monthly_cost: storage, updates and questions at this use. Neither the first preparation nor tuning is in it.
+    - tuning_cost, tuning_runs: of all that the runs of `tuning` with the route's own name did, exam included, and how
+      many they were. It is paid once, and in none of the other figures.
     - currency, months_ahead: of the prices.
     """
     rows = []
@@ -130,7 +142,9 @@ def bill(routes: Sequence[Route], prices: Prices, use: Use) -> pd.DataFrame:
         update = 0.0 if route.is_base else prepare
         questions = use.questions_per_day * DAYS_PER_MONTH
         monthly = storage + use.updates_per_month * update + questions * answer
-        costs = (prepare, update, 1000 * answer, storage, monthly)
+        tried = [run for run in tuning if _name(run.pipeline) == _name(route.pipeline)]
+        tuned = float(sum(_machine(run, run.costs, prices) for run in tried))
+        costs = (prepare, update, 1000 * answer, storage, monthly, tuned, len(tried))
         device = _device(route.runs[0])
         rows.append((route.pipeline, route.seed, device, *costs, prices.currency, prices.months_ahead))
     return pd.DataFrame(rows, columns=COLUMNS)
@@ -140,22 +154,39 @@ def _run_costs(run: Run, prices: Prices) -> tuple[float, float, float]:
     """Of one run: to prepare, for one question, for a month of storage."""
     if run.costs.empty or run.manifest["parameters"] is None:  # Another system's, or a served model's.
         return math.nan, math.nan, math.nan
-    hour = _hour(run, prices)
     phases = prepared(run)
-    machine = sum(
-        _share(phase, prices) * seconds / 3600 * hour
-        for phase, seconds in zip(phases["phase"], phases["seconds"], strict=True)
-    )
+    sat = run.costs[run.costs["phase"] == "answering"]
     asked = run.arrays["suite"] == "exam"
-    seconds = (run.arrays["seconds"] + run.arrays["retrieval_seconds"])[asked].astype(float).mean()
+    seconds = float((run.arrays["seconds"] + run.arrays["retrieval_seconds"])[asked].astype(float).mean())
+    # The phase scores known answers beside asking; the board draws as much in a second of either.
+    watts = sat["joules"].sum() / sat["seconds"].sum() if sat["seconds"].sum() else 0.0
+    answer = prices.answering_share * (seconds / 3600 * _hour(run, prices) + _energy(watts * seconds, prices))
     people = prices.human_hour * prices.human_hours_per_update
-    storage = prices.gb_month * phases["bytes"].sum() / 1e9
-    return machine + people, prices.answering_share * seconds / 3600 * hour, float(storage)
+    return _machine(run, phases, prices) + people, answer, float(prices.gb_month * phases["bytes"].sum() / 1e9)
 
 
-def _share(phase: str, prices: Prices) -> float:
+def _machine(run: Run, phases: pd.DataFrame, prices: Prices) -> float:
+    """Of some rows of a run's ledger: the machine's hours, and the energy that is known."""
+    hour = _hour(run, prices)
+    return sum(
+        _share(phase, run, prices) * (seconds / 3600 * hour + _energy(joules, prices))
+        for phase, seconds, joules in zip(phases["phase"], phases["seconds"], phases["joules"].fillna(0), strict=True)
+    )
+
+
+def _energy(joules: float, prices: Prices) -> float:
+    return joules / JOULES_PER_KILOWATT_HOUR * prices.kilowatt_hour
+
+
+def _name(pipeline: str) -> str:
+    """Without the settings that tell variants apart."""
+    return pipeline.split(" ")[0]
+
+
+def _share(phase: str, run: Run, prices: Prices) -> float:
     """What of today's price a phase costs; reading documents in is no model's work, so no trend is claimed for it."""
-    return {"training": prices.training_share, "ingest": 1.0}.get(phase, prices.answering_share)
+    trains = phase == "training" or (phase == "updating" and run.manifest["adaptation"] != "none")
+    return 1.0 if phase == "ingest" else prices.training_share if trains else prices.answering_share
 
 
 def _device(run: Run) -> str:
@@ -170,7 +201,3 @@ def _device(run: Run) -> str:
 def _hour(run: Run, prices: Prices) -> float:
     device = _device(run)
     return prices.gpu_hour if device == "GPU" else prices.cpu_hour * int(device.split()[0]) if device else math.nan
-
-
-def _is_amount(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < math.inf

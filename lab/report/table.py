@@ -92,9 +92,9 @@ def _scores(frame: pd.DataFrame, routes: Sequence[Route]) -> Table:
     # Both sides or neither: one alone says nothing of practice.
     sides = list(PRACTICE) if set(PRACTICE) <= set(frame.loc[frame["suite"] == "exam", "practised"]) else []
     title = f"Exam score: {_what_counts(routes[0])} in %, all and by part. General score in %. Costs."
-    table = _table(title)
+    table = plain_table(title)
     for head in (*parts, *(PRACTICE[side] for side in sides), *COST_HEADS):
-        table.add_column(_head(head), justify="right")
+        table.add_column(head_of(head), justify="right")
     key = ["suite", "part", "metric"]
     for route in routes:
         rows = route_rows_of(frame, route).set_index(key)
@@ -115,9 +115,9 @@ def _scores(frame: pd.DataFrame, routes: Sequence[Route]) -> Table:
 def _recall(rows: pd.DataFrame, routes: Sequence[Route]) -> Table:
     """recall@3 by part, of the routes that show passages; routes with one and the same retrieval share a row."""
     parts = list(dict.fromkeys(rows["part"]))
-    table = _table("Retrieval: recall@3 in %, all and by part.")
+    table = plain_table("Retrieval: recall@3 in %, all and by part.")
     for part in parts:
-        table.add_column(_head(part), justify="right")
+        table.add_column(head_of(part), justify="right")
     shared: dict[tuple[str, ...], list[str]] = {}
     for route in routes:
         mine = route_rows_of(rows, route).set_index("part")
@@ -125,7 +125,7 @@ def _recall(rows: pd.DataFrame, routes: Sequence[Route]) -> Table:
             cells = tuple(
                 _score(mine.loc[part], star=False).replace("\n", "  ") if part in mine.index else "-" for part in parts
             )
-            shared.setdefault(cells, []).append(_label(route))
+            shared.setdefault(cells, []).append(label_of(route))
     for cells, names in shared.items():
         table.add_row(Text(",\n".join(names)), *(Text(cell) for cell in cells))
     return table
@@ -133,10 +133,10 @@ def _recall(rows: pd.DataFrame, routes: Sequence[Route]) -> Table:
 
 def _forgotten(forgotten: pd.DataFrame, routes: Sequence[Route], base: Route) -> Table:
     """Points lost by part of the general suite, and the rise of bits per byte, each with its interval."""
-    table = _table(f"General ability, by part: points lost against {base.pipeline} (+ is lost, - is gained).")
+    table = plain_table(f"General ability, by part: points lost against {base.pipeline} (+ is lost, - is gained).")
     columns = list(dict.fromkeys(zip(forgotten["part"], forgotten["metric"], strict=True)))
     for part, metric in columns:
-        table.add_column(_head(part if metric == SCORE else "bits per byte, rise"), justify="right")
+        table.add_column(head_of(part if metric == SCORE else "bits per byte, rise"), justify="right")
     rows = forgotten.set_index(["pipeline", "part", "metric"])
     for route in routes:
         if route is base or route.is_external:
@@ -149,19 +149,21 @@ def _forgotten(forgotten: pd.DataFrame, routes: Sequence[Route], base: Route) ->
                 cells.append(rise(row["forgotten"], row["low"], row["high"], star))
             else:
                 cells.append(_points_cell(row, "forgotten"))
-        table.add_row(Text(_label(route)), *(Text(cell) for cell in cells))
+        table.add_row(Text(label_of(route)), *(Text(cell) for cell in cells))
     return table
 
 
 def _interfered(interfered: pd.DataFrame, routes: Sequence[Route]) -> Table:
     """Points that reading and abstaining changed by, each with its interval; by part they are in the CSV."""
-    table = _table("Reading and abstaining: adapted weights against the base in the same context, points (+ is more).")
+    table = plain_table(
+        "Reading and abstaining: adapted weights against the base in the same context, points (+ is more)."
+    )
     for head in ("against", "over"):
-        table.add_column(_head(head))
+        table.add_column(head_of(head))
     for head in HEADS.values():
-        table.add_column(_head(head), justify="right")
+        table.add_column(head_of(head), justify="right")
     rows = interfered[interfered["part"].isin(WHOLE.values())].set_index(["pipeline", "metric"])
-    labels = {route.pipeline: _label(route) for route in routes}
+    labels = {route.pipeline: label_of(route) for route in routes}
     for pipeline in dict.fromkeys(interfered["pipeline"]):
         mine = rows.loc[pipeline]
         cells = [_points_cell(mine.loc[metric], "change") if metric in mine.index else "-" for metric in HEADS]
@@ -283,24 +285,26 @@ def _detectable(routes: Sequence[Route], reference: str, suite: str, named: str)
     )
 
 
-def _table(title: str) -> Table:
+def plain_table(title: str) -> Table:
+    """An empty table with a column for the route."""
     # The box parts columns by one space, so cells need no padding of their own: 14 columns fit into 120.
     table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, padding=0)
-    table.add_column(_head("route"), overflow="fold")
+    table.add_column(head_of("route"), overflow="fold")
     return table
 
 
-def _head(text: str) -> Text:
+def head_of(text: str) -> Text:
+    """A column's title, which breaks rather than vanishes."""
     return Text(text, overflow="fold")
 
 
-def _label(route: Route) -> str:
+def label_of(route: Route) -> str:
     """The name; below it the settings that tell a variant from others, as columns are scarce."""
     return route.label.replace(" ", "\n").replace("=", "\n= ")
 
 
 def _name(route: Route) -> str:
-    return _label(route) if len(route.runs) == 1 else f"{_label(route)}\n{len(route.runs)} seeds"
+    return label_of(route) if len(route.runs) == 1 else f"{label_of(route)}\n{len(route.runs)} seeds"
 
 
 def _score(row: pd.Series, star: bool = True) -> str:

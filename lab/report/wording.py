@@ -34,6 +34,18 @@ def seconds(value: float) -> str:
     return "0" if value == 0 else f"{value:.2g}" if value < 10 else f"{value:.0f}"
 
 
+def money(value: float) -> str:
+    """An amount to two digits or to whole units, never with an exponent: "0.000023", "4.5", "310", "12,400"."""
+    if value == 0 or abs(value) >= 9.95:
+        return f"{value:,.0f}"
+    return f"{value:.{max(0, 1 - math.floor(math.log10(abs(value))))}f}"
+
+
+def times_a_month(count: float, what: str) -> str:
+    """ "1 update a month", "2 updates a month"."""
+    return f"{count:g} {what}{'' if count == 1 else 's'} a month"
+
+
 def count(value: float) -> str:
     """A number of things, to three digits from ten thousand on: "310", "12.3k", "1.2M"."""
     if value < 9999.5:
