@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import pandas as pd
 from markupsafe import Markup
 
-from lab.report.page.scatter import Ends
+from lab.report.page.scatter import Ends, Point
 from lab.report.page.tables import Plain
 from lab.report.scores import SCORE, Route
 from lab.report.table import route_rows_of
@@ -47,6 +47,11 @@ def asked_told(routes: Sequence[Route]) -> str:
     """How many questions: "n = 620 exam questions and 350 general ones"."""
     general = max(len(route.choose("general")) for route in routes)
     return f"n = {len(routes[0].choose('exam'))} exam questions" + (f" and {general} general ones" if general else "")
+
+
+def names_told(points: Sequence[Point]) -> str:
+    """What to do about marks without a name, where so many stand together that some may have none."""
+    return " A mark without room for its name tells it under the pointer and in the table." if len(points) > 12 else ""
 
 
 def exam_row(frame: pd.DataFrame, route: Route) -> pd.Series:
