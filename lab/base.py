@@ -15,6 +15,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, BitsAn
 
 from lab.framing import frame_of
 from lab.model import LanguageModel, Model
+from lab.model_folder import check_folder, read_settings, readable, tensor_elements
 from lab.progress import step
 from lab.records import LabError
 from lab.runtime import choose_dtype
@@ -22,11 +23,14 @@ from lab.store import JSON, digest, digest_file
 
 log = logging.getLogger(__name__)
 
+KIND = "a causal language model"
 EMBEDDED = Path(__file__).parent / "assets" / "tiny"
 DTYPES = ("auto", "float32", "bfloat16", "float16")
 ATTENTION = ("auto", "sdpa", "eager", "flash_attention_2")
 QUANTIZE = (None, "8bit", "4bit")
-PICKLED = ("*.bin", "*.pt", "*.pth", "*.ckpt")
+# A model that makes some of its weights itself asks for somewhat more than its files hold; a hundred times is none.
+MOST_UNHELD = 4
+PACKED = 16  # So many quantised numbers may lie in one of a file's.
 
 
 class Base(Protocol):
@@ -100,6 +104,7 @@ class BaseModel:
         folder = Path(self.location)
         if not folder.is_dir():
             return digest({"hub": self.location, **changed})
+        self._check(folder)  # A pipe among its files would be read for ever.
         suffixes = [".safetensors", ".json", ".jinja", ".txt", ".model", *([".py"] if self.trust_remote_code else [])]
         files: JSON = {file.name: digest_file(file) for file in sorted(folder.iterdir()) if file.suffix in suffixes}
         return digest([files, changed] if changed else files)
@@ -129,7 +134,7 @@ class BaseModel:
         if self.trust_remote_code:
             log.warning("model.path=%s: code that lies beside the weights may run (trust_remote_code=true)", location)
         trust = {"trust_remote_code": self.trust_remote_code}  # Never left out: unset, transformers asks at a terminal.
-        try:
+        with readable(location, "model.path", KIND):
             AutoConfig.from_pretrained(location, **trust)
             tokenizer = AutoTokenizer.from_pretrained(location, **trust)
             model: torch.nn.Module = AutoModelForCausalLM.from_pretrained(
@@ -140,9 +145,6 @@ class BaseModel:
                 **self._quantized(device),
                 **trust,
             )
-        except (OSError, ValueError, ImportError, KeyError) as error:
-            reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-            raise LabError(f"model.path={location}: cannot be loaded as a causal language model: {reason}") from error
         if not tokenizer("text")["input_ids"]:  # transformers makes an empty one where the folder has none
             raise LabError(f"model.path={location}: no tokenizer there; save it beside the weights")
         if tokenizer.eos_token_id is None:
@@ -152,19 +154,23 @@ class BaseModel:
         return LanguageModel(model, tokenizer, self.digest, frame=frame_of(tokenizer, self.chat))
 
     def _check(self, folder: Path) -> None:
-        """What can be told of a folder before anything in it is run or read as weights."""
-        if not any(folder.glob("*.safetensors")) and any(file for kind in PICKLED for file in folder.glob(kind)):
+        check_folder(folder, "model.path", self.trust_remote_code)
+        held = tensor_elements(folder)
+        if self.trust_remote_code or not held or not (folder / "config.json").is_file():
+            return  # Code of its own may do anything; what is missing transformers says.
+        settings = read_settings(folder / "config.json")
+        if not isinstance(settings, dict):
+            return
+        # Before any memory is asked for: a model is made as large as its settings say, not as its weights are.
+        layers = settings.get("num_hidden_layers", 0)
+        possible = isinstance(layers, int) and layers <= len(held)
+        asked = _parameters(folder) if possible else 0
+        packed = PACKED if "quantization_config" in settings else 1
+        if not possible or asked > MOST_UNHELD * packed * sum(held):
             raise LabError(
-                f"model.path={folder}: its weights are pickled, and reading them can run any code; save them as "
-                "safetensors (model.save_pretrained) where you trust them"
+                f"model.path={folder}: config.json asks for a larger model ({layers} layers, {asked or 'too many'} "
+                f"parameters) than its weights are ({len(held)} tensors, {sum(held)} numbers); copy the model again"
             )
-        for name in ("config.json", "tokenizer_config.json"):
-            file = folder / name
-            if file.is_file() and not self.trust_remote_code and "auto_map" in _read(file):
-                raise LabError(
-                    f"model.path={folder}: {name} asks for code of its own (auto_map), which is not run; read that "
-                    "code and set model.trust_remote_code=true if you trust it, or take auto_map out"
-                )
 
     def _quantized(self, device: str) -> dict[str, Any]:
         if not self.quantize:
@@ -178,11 +184,9 @@ class BaseModel:
         return {"quantization_config": BitsAndBytesConfig(**bits), "device_map": {"": device}}
 
 
-def _read(file: Path) -> dict[str, Any]:
-    try:
-        value = json.loads(file.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise LabError(f"{file}: not JSON ({error}); copy the model again") from None
-    if not isinstance(value, dict):
-        raise LabError(f"{file}: a JSON object is needed; copy the model again")
-    return value
+def _parameters(folder: Path) -> int:
+    """Of the model that config.json describes, none of which is made."""
+    with readable(folder, "model.path", KIND), torch.device("meta"):
+        config = AutoConfig.from_pretrained(folder, trust_remote_code=False)
+        model = AutoModelForCausalLM.from_config(config, trust_remote_code=False)
+    return sum(parameter.numel() for parameter in model.parameters())

@@ -9,8 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from jinja2 import TemplateError
-
+from lab.bounded import bounded
 from lab.records import LabError
 
 _USER, _ANSWER = "words of the user", "words of the model"
@@ -90,12 +89,15 @@ def frame_of(tokenizer: Any, chat: bool | str) -> Frame:
     if not tokenizer.chat_template:
         raise LabError("model.chat=true: the tokenizer has no chat template; give model.chat=false or another model")
     turn = {"role": "user", "content": _USER}
+    answer = {"role": "assistant", "content": _ANSWER}
+    # A template is a program that somebody else wrote: the library keeps it from our files, not from all our memory.
     try:
-        asked = tokenizer.apply_chat_template([turn], add_generation_prompt=True, **_SETTINGS)
-        answered = tokenizer.apply_chat_template([turn, {"role": "assistant", "content": _ANSWER}], **_SETTINGS)
-    except (TemplateError, ValueError, TypeError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise LabError(f"model.chat={chat}: the chat template fails ({reason}); give model.chat=false") from error
+        asked = bounded(
+            lambda: tokenizer.apply_chat_template([turn], add_generation_prompt=True, **_SETTINGS), "the chat template"
+        )
+        answered = bounded(lambda: tokenizer.apply_chat_template([turn, answer], **_SETTINGS), "the chat template")
+    except LabError as error:
+        raise LabError(f"model.chat={chat}: {error}; give model.chat=false") from error
     if asked.count(_USER) != 1:
         raise LabError(
             f"model.chat={chat}: the chat template does not show the user's words once; give model.chat=false"

@@ -9,9 +9,11 @@ from typing import Any, Protocol
 
 import torch
 
+from lab.flops import Counter, matrices
 from lab.framing import PLAIN, Frame
 from lab.records import LabError
 from lab.scoring import batches, continuation_log_probabilities, rolling_windows, sequence_log_probabilities
+from lab.store import JSON
 
 # The most probable token each time, whatever a folder's generation_config.json asks for.
 GREEDY: dict[str, Any] = {
@@ -63,6 +65,10 @@ class Model(Protocol):
     def bits_per_byte(self, texts: Sequence[str]) -> list[tuple[float, int]]: ...
 
     def count_tokens(self, texts: Sequence[str]) -> int: ...
+
+    def work(
+        self, prompts: Sequence[str], tokens: Sequence[tuple[int, int]], max_new_tokens: int
+    ) -> dict[str, JSON]: ...
 
 
 class LanguageModel:
@@ -156,6 +162,26 @@ class LanguageModel:
                 made[i] = Generation(text, len(encoded[i]), length)
             progress(len(batch))
         return [one for one in made if one is not None]
+
+    def work(self, prompts: Sequence[str], tokens: Sequence[tuple[int, int]], max_new_tokens: int) -> dict[str, JSON]:
+        """padded_tokens, flops and flops_formula of answers that `generate` gave to these prompts in one call.
+
+        tokens: of each (prompt, answer). Counted on the prompt of median length, asked again alone, and multiplied.
+        """
+        if not tokens:
+            return {}
+        read = predicted = padded = 0
+        for batch in batches([prompt + max_new_tokens for prompt, _ in tokens], self.max_batch_tokens):
+            width, steps = (max(tokens[i][side] for i in batch) for side in (0, 1))
+            read += len(batch) * (width + steps - 1)  # The last token is told, and never read.
+            predicted += len(batch) * steps
+            padded += len(batch) * (width + steps) - sum(sum(tokens[i]) for i in batch)
+        median = sorted(range(len(tokens)), key=lambda i: tokens[i])[len(tokens) // 2]
+        with Counter() as counter:
+            (made,) = self.generate([prompts[median]], max_new_tokens)
+        found = matrices(self.model)
+        one = found.reading(made.prompt_tokens + made.answer_tokens - 1, made.answer_tokens)
+        return {"padded_tokens": padded, **counter.flops(one).times(found.reading(read, predicted) / one).cost()}
 
     def log_probabilities(self, prompts: Sequence[str], continuations: Sequence[Sequence[str]]) -> list[list[float]]:
         """Natural log probability of each continuation of each prompt, summed over its tokens.

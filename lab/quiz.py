@@ -20,7 +20,7 @@ class SmallQuiz:
 
     def __init__(self, exam: Sequence[Question], general: Sequence[Question], max_new_tokens: int) -> None:
         answerable = [question for question in exam if not unanswerable(question)]
-        self._asked = {"exam_score": _spread(answerable), "general_score": _spread(general)}
+        self._asked = {"exam_score": spread(answerable, QUESTIONS), "general_score": spread(general, QUESTIONS)}
         self._max_new_tokens = max_new_tokens
         self.digest = digest([[one.row for one in asked] for asked in self._asked.values()])
 
@@ -36,6 +36,7 @@ class SmallQuiz:
         return found
 
 
-def _spread(questions: Sequence[Question]) -> list[Question]:
-    count = min(QUESTIONS, len(questions))
+def spread(questions: Sequence[Question], count: int) -> list[Question]:
+    """So many questions, evenly spread over all of them; all where there are no more."""
+    count = min(count, len(questions))
     return [questions[len(questions) * place // count] for place in range(count)]

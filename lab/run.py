@@ -19,16 +19,18 @@ from lab.exam.leaks import LeakGuard
 from lab.exam.suite import GeneralSuite
 from lab.judge.grading import grade
 from lab.ledger import Ledger
+from lab.meter import watch
 from lab.pipeline import Pipeline
 from lab.progress import Progress, step
-from lab.quiz import SmallQuiz
+from lab.quiz import SmallQuiz, spread
 from lab.records import Answer, LabError, Question, read_jsonl, write_jsonl
 from lab.report import load, metrics
 from lab.runtime import choose_device, environment, seed_everything, versions
 from lab.store import JSON, Store, digest, digest_file
-from lab.student import Student
+from lab.student import Sheet, Student, Wait
 from lab.workspace import Workspace
 
+ASKED_ALONE = 20  # Questions that are asked one by one, as users ask them.
 WATCHED_TEXTS = 48  # Whose loss is taken while weights are trained.
 ANSWER_FORM = 2  # To be raised when answers are made in another way: kept ones are then made again.
 
@@ -85,6 +87,8 @@ def run(experiment: Experiment) -> Path:
 
 def _run(experiment: Experiment, progress: Progress) -> Path:
     seed_everything(experiment.seed)
+    device = choose_device(experiment.device)
+    watch(device)
     # First what takes no time, so that a slip in a question is told before a large corpus is read.
     whole = experiment.exam.load()
     asked = _limited(whole, experiment.limit)
@@ -117,7 +121,7 @@ def _run(experiment: Experiment, progress: Progress) -> Path:
             "general": digest([[question.row for question in general_questions], list(general.texts)]),
             "model": model_digest,
         },
-        "environment": {**environment(), "device": choose_device(experiment.device)},
+        "environment": {**environment(), "device": device},
         "leaked": [],
         "finished": False,
     }
@@ -132,7 +136,7 @@ def _run(experiment: Experiment, progress: Progress) -> Path:
         Store(experiment.artifacts),
         ledger,
         experiment.seed,
-        choose_device(experiment.device),
+        device,
         refuse_leaks=guard.check,
         progress=progress,
         general_texts=general.texts[:WATCHED_TEXTS],
@@ -141,8 +145,9 @@ def _run(experiment: Experiment, progress: Progress) -> Path:
     with progress.step("preparing"):
         student = experiment.pipeline.prepare(experiment.model, corpus, workspace)
     student.max_new_tokens = experiment.answer_tokens
-    student.warm_up(exam[0])
+    waits = _wait(student, exam[:1], workspace, first=True)
     exam_answers = _sit(student, exam, workspace, "answering")
+    waits += _wait(student, spread(exam, ASKED_ALONE), workspace)
     general_answers = _sit(student, general_questions, workspace, "general")
     with progress.step("bits per byte"), ledger.phase("general") as entry:
         measured = student.model.bits_per_byte(general.texts) if general.texts else []
@@ -164,6 +169,7 @@ def _run(experiment: Experiment, progress: Progress) -> Path:
             for question, answer in zip(asked, answers, strict=True)
         ),
     )
+    write_jsonl(experiment.folder / "waits.jsonl", waits)
     write_jsonl(
         experiment.folder / "texts.jsonl",
         (
@@ -216,19 +222,19 @@ def _sit(student: Student, questions: list[Question], workspace: Workspace, phas
 
         if not student.model.keeps:
             answers = student.answer(sheet, advance)
-            entry.tokens = _tokens(answers)
+            entry.add(_work(student, sheet, answers))
             return answers
 
         def build(folder: Path) -> dict[str, JSON]:
             answers = student.answer(sheet, advance)
             write_jsonl(folder / "answers.jsonl", answers)
-            return {"tokens": _tokens(answers)}
+            return _work(student, sheet, answers)
 
         artifact = workspace.store.artifact("answers", key, build)
         if artifact.reused:
             workspace.ledger.add_reused(phase, artifact.cost)
         else:
-            entry.tokens = artifact.cost["tokens"]
+            entry.add(artifact.cost)
         rows = list(read_jsonl(artifact.path / "answers.jsonl"))
     lists = ("passages", "choices")
     return [Answer(**{**row, **{name: tuple(map(tuple, row[name])) for name in lists}}) for row in rows]
@@ -253,8 +259,16 @@ def _curve(ledger: Ledger, quiz: SmallQuiz) -> list[dict[str, Any]]:
     return rows
 
 
-def _tokens(answers: Sequence[Answer]) -> int:
-    return sum(answer.prompt_tokens + answer.answer_tokens for answer in answers)
+def _wait(student: Student, questions: Sequence[Question], workspace: Workspace, first: bool = False) -> list[Wait]:
+    """How long questions take that are asked alone: the exam itself is asked in batches."""
+    with workspace.progress.step("waiting", len(questions), "questions"), workspace.ledger.phase("waiting"):
+        return student.alone(questions, first)
+
+
+def _work(student: Student, sheet: Sheet, answers: Sequence[Answer]) -> dict[str, JSON]:
+    """Tokens of the answers, what filled up their batches, and the operations that they took."""
+    tokens = [(answer.prompt_tokens, answer.answer_tokens) for answer in answers]
+    return {"tokens": sum(map(sum, tokens)), **student.model.work(sheet.prompts, tokens, student.max_new_tokens)}
 
 
 def _release() -> None:

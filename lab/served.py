@@ -165,6 +165,10 @@ class ServedLanguageModel:
         """0: nothing is read here."""
         return 0
 
+    def work(self, prompts: Sequence[str], tokens: Sequence[tuple[int, int]], max_new_tokens: int) -> dict[str, JSON]:
+        """Nothing: it is done elsewhere."""
+        return {}
+
     def _ask(self, prompt: str, max_new_tokens: int, several_lines: bool) -> Generation:
         import openai
 

@@ -22,6 +22,7 @@ from typing import Any, TypeAlias
 
 from filelock import FileLock
 
+from lab.meter import read, used_since
 from lab.records import LabError
 
 JSON: TypeAlias = "str | int | float | bool | Sequence[JSON] | Mapping[str, JSON] | None"
@@ -76,8 +77,8 @@ class Store:
         """The artifact of this key: a verified earlier one, or a new one that `build` writes into the given folder.
 
         key: everything that the content depends on. build: gets an empty folder and returns what to note as cost
-        beside seconds and bytes, such as tokens; when it raises, nothing is kept. Errors: LabError where the disk is
-        full or the folder cannot be written.
+        beside time, memory and bytes, such as tokens; when it raises, nothing is kept. Errors: LabError where the disk
+        is full or the folder cannot be written.
         """
         target = self.root / kind / digest(dict(key))[:16]
         aside: Path | None = None
@@ -96,9 +97,9 @@ class Store:
                 # Aside means in the same folder: a rename is atomic only within one file system.
                 aside = target.parent / f".building-{target.name}-{os.getpid()}-{secrets.token_hex(4)}"
                 aside.mkdir()
-                started = time.perf_counter()
+                start = read()
                 noted = build(aside)
-                _write_manifest(aside, key, {**(noted or {}), "seconds": time.perf_counter() - started})
+                _write_manifest(aside, key, {**(noted or {}), **used_since(start)})
                 return _publish(aside, target, key)
         except BaseException as error:
             if aside is not None:

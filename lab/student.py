@@ -13,6 +13,9 @@ from lab.exam.questions import LETTERS
 from lab.model import Model
 from lab.records import Answer, Question, ScoredPassage
 
+# Of questions asked alone: more of them would take longer than they tell.
+ALONE_SECONDS, ALONE_AT_LEAST = 30.0, 5
+
 
 @dataclass(frozen=True)
 class Sheet:
@@ -24,6 +27,18 @@ class Sheet:
     seconds: float
 
 
+@dataclass(frozen=True)
+class Wait:
+    """How long one question took, asked alone as a user asks it. first: the first of all, which loads what is loaded at
+    first use. retrieval_seconds apart from seconds.
+    """
+
+    question_id: str
+    first: bool
+    seconds: float
+    retrieval_seconds: float
+
+
 @dataclass
 class Student:
     """max_new_tokens: the longest answer it may give, in tokens of its own tokenizer."""
@@ -32,9 +47,19 @@ class Student:
     reader: Reader
     max_new_tokens: int = 32
 
-    def warm_up(self, question: Question) -> None:
-        """Load what is loaded at first use, so that it is not billed to the first question."""
-        self.reader.passages([question])
+    def alone(self, questions: Sequence[Question], first: bool = False) -> list[Wait]:
+        """Ask one question after another, stopping early once `ALONE_SECONDS` are over; failed ones are left out."""
+        waits: list[Wait] = []
+        start = time.perf_counter()
+        for number, question in enumerate(questions):
+            if number >= ALONE_AT_LEAST and time.perf_counter() - start > ALONE_SECONDS:
+                break
+            sheet = self.read([question])
+            asked = time.perf_counter()
+            (made,) = self.model.generate(sheet.prompts, self.max_new_tokens)
+            if made.error is None:
+                waits.append(Wait(question.id, first, time.perf_counter() - asked, sheet.seconds))
+        return waits
 
     def read(self, questions: Sequence[Question]) -> Sheet:
         """Find the passages and write the prompts."""

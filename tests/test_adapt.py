@@ -17,6 +17,7 @@ from lab.base import BaseModel
 from lab.context.retrieved import Retrieved
 from lab.corpus.corpus import Corpus
 from lab.exam.leaks import LeakGuard
+from lab.flops import matrices
 from lab.ledger import PRACTICE_BILL, REWORDED_BILL, Entry, Ledger
 from lab.packing import encode, pack
 from lab.pipeline import Pipeline
@@ -75,6 +76,14 @@ def test_training_learns_the_private_text_and_keeps_its_ledger(base, corpus, roo
     assert row.detail["general_share"] == 0.3
     assert sum(row.detail["tokens_by_source"].values()) == 3000
     assert row.bytes > 0
+    # Real tokens and padding are whole rows, and what was counted on a batch of them holds for all.
+    assert row.replayed_tokens == 900
+    whole = row.tokens + row.padded_tokens
+    assert whole % 320 == 0
+    found = matrices(base.load("cpu").model)
+    assert row.flops_formula == pytest.approx(6 * (found.body + found.head) * whole)
+    assert row.flops > row.flops_formula
+    assert "attention is" in row.detail["flops_note"]
 
 
 def test_a_route_pays_for_the_practice_that_it_was_trained_on(base, corpus, root):

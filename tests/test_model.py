@@ -14,8 +14,10 @@ from tokenizers.models import WordLevel
 from transformers import PreTrainedTokenizerFast
 
 from lab.base import BaseModel
+from lab.flops import matrices
 from lab.model import LanguageModel
 from lab.records import LabError
+from lab.scoring import batches
 
 PROMPTS = ["Question: one\nAnswer:", "Question: a much longer one, of Belcott and 45 crowns\nAnswer:", "Say"]
 
@@ -31,6 +33,30 @@ def test_batched_answers_are_those_of_single_prompts(model):
         (alone,) = model.generate([prompt], max_new_tokens=8)
         assert made == alone
         assert made.prompt_tokens == len(model.tokenizer(prompt)["input_ids"])
+
+
+def test_padding_and_real_tokens_are_what_the_batches_held(model, monkeypatch):
+    small = LanguageModel(model.model, model.tokenizer, model.digest, max_batch_tokens=60)
+    held, plain = [], model.model.generate
+    monkeypatch.setattr(model.model, "generate", lambda **given: held.append(plain(**given)) or held[-1])
+    prompts = [*PROMPTS, "Name it", "Question: three\nAnswer:"]
+    made = small.generate(prompts, 8)
+    shapes = [tuple(output.shape) for output in held]
+    assert len(shapes) > 1
+    tokens = [(one.prompt_tokens, one.answer_tokens) for one in made]
+    work = small.work(prompts, tokens, 8)
+    assert sum(map(sum, tokens)) + work["padded_tokens"] == sum(rows * width for rows, width in shapes)
+    # By the rule, all that is read and every answer token told, of each batch.
+    found = matrices(model.model)
+    widths = [max(len(model.tokenizer(prompts[i])["input_ids"]) for i in batch)
+              for batch in batches([prompt + 8 for prompt, _ in tokens], 60)]  # fmt: skip
+    by_hand = sum(
+        2 * rows * (found.body * (width - 1) + found.head * (width - prompt))
+        for (rows, width), prompt in zip(shapes, widths, strict=True)
+    )
+    assert work["flops_formula"] == pytest.approx(by_hand)
+    assert work["flops"] == pytest.approx(by_hand, rel=0.15)
+    assert model.work([], [], 8) == {}
 
 
 def test_small_batches_change_nothing_but_memory(model):

@@ -19,7 +19,7 @@ from lab.judge.grading import grade
 from lab.model import Generation, LanguageModel
 from lab.pipeline import Pipeline
 from lab.records import Question
-from lab.student import Student
+from lab.student import ALONE_AT_LEAST, Student
 
 
 @dataclass(frozen=True)
@@ -82,6 +82,21 @@ def test_a_perfect_student_scores_exactly_one(book, small_corpus, workspace):
     grades = [grade(question, answer) for question, answer in zip(exam, answers, strict=True)]
     assert {g.exact_match for g in grades} == {1.0}
     assert {g.outcome for g in grades} <= {"right", "unknown_right"}
+
+
+def test_questions_are_asked_alone_and_not_for_ever(monkeypatch):
+    exam = [Question(f"q{n}", f"Who {n}?", ("A",)) for n in range(20)]
+    model = ScriptedModel({question.question: "A" for question in exam})
+    student = Student(model, ClosedBook())
+    clock = iter(range(10_000))  # Each look at the clock finds a second gone.
+    monkeypatch.setattr("lab.student.time.perf_counter", lambda: next(clock))
+    waits = student.alone(exam)
+    assert [wait.question_id for wait in waits] == [f"q{n}" for n in range(len(waits))]
+    assert {(wait.seconds, wait.retrieval_seconds, wait.first) for wait in waits} == {(1, 1, False)}
+    assert ALONE_AT_LEAST < len(waits) == len(model.prompts) < 20
+    assert [wait.first for wait in student.alone(exam[:1], first=True)] == [True]
+    monkeypatch.setattr(model, "generate", lambda prompts, *rest: [Generation("", 0, 0, "the server is gone")])
+    assert student.alone(exam[:2]) == []
 
 
 def test_letters_and_texts_of_choices_are_scored_beside_the_reference():

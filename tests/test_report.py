@@ -198,7 +198,9 @@ def test_every_figure_of_a_small_exam(tmp_path: Path) -> None:
         "prepare_tokens": 80.0,
         "bytes_on_disk": 1000.0,
         "seconds_per_question": 0.75,
+        "retrieval_seconds_per_question": 0.25,
         "prompt_tokens_per_question": 100.0,
+        "answer_tokens_per_question": 3.0,
     }
 
     row = value(frame, "closed_book", "exam", "all", "score")

@@ -12,8 +12,8 @@ from test_report import small_run
 
 from lab.judge.statistics import paired_difference
 from lab.ledger import Entry
-from lab.records import LabError
-from lab.report import load, routes_of
+from lab.records import LabError, write_jsonl
+from lab.report import compare, load, routes_of
 from lab.report.bill import DAYS_PER_MONTH, PRICES, Prices, Use, bill, read_prices
 from lab.report.break_even import QUESTIONS_PER_DAY, UPDATES_PER_MONTH, break_even, meeting
 from lab.report.scores import Route
@@ -143,3 +143,29 @@ def test_values_are_checked() -> None:
         Prices(**{**values, "currency": ""})
     with pytest.raises(LabError, match="questions_per_day"):
         Use(-1, 0)
+
+
+def test_what_a_user_waits_is_of_questions_asked_alone(tmp_path: Path) -> None:
+    folder = small_run(tmp_path / "rag", "rag", ["q1"], environment=CPU, costs=RAG)
+    seconds = [0.5, 0.1, 0.2, 0.3, 0.9]
+    rows = [{"question_id": "q1", "first": True, "seconds": 5.0, "retrieval_seconds": 2.0}]
+    rows += [{"question_id": "q2", "first": False, "seconds": s, "retrieval_seconds": 0.1} for s in seconds]
+    write_jsonl(folder / "waits.jsonl", rows)
+    frame = compare([load(folder)])
+    cost = frame[frame["suite"] == "cost"].set_index("metric")
+    assert cost.loc["wait_first_seconds", "value"] == 7.0
+    assert cost.loc["wait_median_seconds", "value"] == pytest.approx(0.4)
+    # Of five in order the last two stand at 75 and 100 %: four fifths of the way between them.
+    assert cost.loc["wait_p95_seconds", "value"] == pytest.approx(0.6 + 0.8 * 0.4)
+    assert cost.loc["wait_p95_seconds", "n"] == 5
+    assert cost.loc["wait_median_retrieval_seconds", "value"] == pytest.approx(0.1)
+    assert "wait_first_seconds" not in set(compare([load(small_run(tmp_path / "old", "cpt", []))])["metric"])
+
+
+def test_operations_are_summed_where_every_model_tells_them(tmp_path: Path) -> None:
+    known = [Entry("ingest", seconds=1), Entry("training", tokens=5, flops=2e9), Entry("indexing", tokens=1, flops=1e9)]
+    silent = [*known, Entry("practice questions", tokens=7)]  # written elsewhere, by a model that nobody counted
+    for name, costs, found in (("cpt", known, [3e9]), ("lora", silent, []), ("rag", RAG, [])):
+        frame = compare([load(small_run(tmp_path / name, name, ["q1"], costs=costs))])
+        assert frame.loc[frame["metric"] == "prepare_flops", "value"].tolist() == found, name
+        assert "prepare_joules" not in set(frame["metric"])

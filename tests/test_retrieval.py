@@ -70,6 +70,7 @@ def hashed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     monkeypatch.setattr(Embedder, "encode_passages", passages)
     monkeypatch.setattr(Embedder, "encode_questions", lambda self, texts: vectors(texts))
     monkeypatch.setattr(Embedder, "count_tokens", lambda self, texts: ([len(t) for t in texts], [False for _ in texts]))
+    monkeypatch.setattr(Embedder, "work", lambda self, texts: {"padded_tokens": len(texts), "flops": 1e6 * len(texts)})
     monkeypatch.setattr(Embedder, "digest", lambda self: "the encoder without a model")
     return seen
 
@@ -360,6 +361,9 @@ def test_only_what_changed_is_encoded(tmp_path: Path, hashed: list[str]) -> None
     assert names(hashed) == ["\nadded", "\nchanged"]
     now, before = second.ledger.rows()
     assert (now.detail["passages_encoded"], now.tokens) == (2, len("\nadded\nchanged"))
+    # Of the work of 200 texts, that of the 198 which are still there.
+    assert (now.flops, now.padded_tokens) == (2e6, 2)
+    assert (before.flops, before.padded_tokens) == pytest.approx((198e6, 198))
     assert (before.reused, before.tokens) == (
         True,
         sum(len(text) + 1 for text in [*texts[:50], *texts[51:120], *texts[121:]]),
@@ -403,7 +407,7 @@ def test_what_a_stopped_encoding_had_finished_is_kept(
     monkeypatch.setattr(Embedder, "encode_passages", whole)
     made = encode(texts, Embedder(None, "cpu"), space(tmp_path))
     assert hashed == texts[8:]
-    assert (made.encoded, made.tokens, made.vectors.shape) == (4, 14, (12, 32))
+    assert (made.encoded, made.cost["tokens"], made.before["tokens"], made.vectors.shape) == (4, 6, 8, (12, 32))
 
 
 def test_damaged_vectors_are_not_believed(tmp_path: Path, hashed: list[str]) -> None:

@@ -13,9 +13,11 @@ import torch
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 
 from lab.adapt.watch import Watch
+from lab.flops import Counter, Flops, matrices
 from lab.packing import Piece, pack, rows
 from lab.records import LabError
 from lab.runtime import seed_everything
+from lab.store import JSON
 from lab.workspace import Workspace
 
 STABLE_DECAY_SHARE = 0.2  # The last part of a warmup-stable-decay's steps, over which the rate falls.
@@ -53,10 +55,10 @@ def fit(
     watch: Watch,
     before: Iterator[Piece] | None,
     workspace: Workspace,
-) -> None:
+) -> dict[str, JSON]:
     """Train on all rows once, in their order. before: text whose gradients fill the optimizer's moments first.
 
-    LabError where the loss is no number any more.
+    Returns padded_tokens, flops and flops_formula, all of it. LabError where the loss is no number any more.
     """
     steps = math.ceil(len(packed) / recipe.device_rows)
     seen = [0, *accumulate(sum(map(len, row)) for row in packed)]
@@ -95,11 +97,16 @@ def fit(
         )
         trainer.remove_callback(PrinterCallback)
         seed_everything(workspace.seed)
+        gathered = 0
         if before is not None:
-            packed_before = islice(rows(before, recipe.row_tokens), KEPT_STEPS * recipe.device_rows)
+            gathered = KEPT_STEPS * recipe.device_rows
+            packed_before = islice(rows(before, recipe.row_tokens), gathered)
             batches = (collate(batch) for batch in iter(lambda: list(islice(packed_before, recipe.device_rows)), []))
             _gather_moments(trainer, model, batches)
         trainer.train()
+        counted = packed[: recipe.device_rows]
+        flops = _step_flops(trainer, model, collate(counted)).times((len(packed) + gathered) / len(counted))
+    return {"padded_tokens": len(packed) * recipe.row_tokens - seen[-1], **flops.cost()}
 
 
 def inputs(model: Any, batch: list[list[Piece]], row_tokens: int, pad: int) -> dict[str, torch.Tensor]:
@@ -113,6 +120,14 @@ def inputs(model: Any, batch: list[list[Piece]], row_tokens: int, pad: int) -> d
         # The one implementation that adds a mask to its scores: as 1 and 0, true and false would hide nothing.
         mask = torch.zeros(mask.shape).masked_fill(~mask, torch.finfo(torch.float32).min)
     return {"input_ids": made.ids, "position_ids": made.positions, "attention_mask": mask, "labels": labels}
+
+
+def _step_flops(trainer: Trainer, model: Any, batch: dict[str, torch.Tensor]) -> Flops:
+    """Of one more step's gradients, once all is trained: under the counter some operators round otherwise."""
+    with Counter() as counter:
+        trainer.training_step(model, batch)
+    model.zero_grad()
+    return counter.flops(matrices(model).training(batch["input_ids"].numel()))
 
 
 def _gather_moments(trainer: Trainer, model: Any, batches: Iterator[dict[str, torch.Tensor]]) -> None:

@@ -154,9 +154,7 @@ class Training:
                 workspace.refuse_leaks((row["source"], row["text"]) for row in read_jsonl(artifact.path / SEEN))
                 workspace.ledger.add_reused("training", artifact.cost)
             else:
-                names = ("tokens", "bytes")
-                entry.tokens, entry.bytes = (artifact.cost[name] for name in names)
-                entry.detail = {name: value for name, value in artifact.cost.items() if name not in (*names, "seconds")}
+                entry.add(artifact.cost)
         paid = {"practice": PRACTICE_BILL, "reworded": REWORDED_BILL}
         for bill in corpus.bills:
             if bill.phase in [paid.get(kind) for kind in self.texts]:
@@ -220,11 +218,13 @@ class Training:
             before = (piece for _, piece in replayed(workspace.seed + 1))
         workspace.refuse_leaks((source, text) for text, source in seen.items())
         packed = list(rows(mixture.pieces, self.row_tokens))
-        fit(model, tokenizer, packed, self._recipe(), watch, before, workspace)
+        fitted = fit(model, tokenizer, packed, self._recipe(), watch, before, workspace)
         write_jsonl(folder / SEEN, ({"source": source, "text": text} for text, source in seen.items()))
         general = sum(count for source, count in mixture.tokens.items() if source.startswith("replay "))
         return {
             "tokens": tokens,
+            "replayed_tokens": general,
+            **fitted,
             "tokens_by_source": mixture.tokens,
             "general_share": general / tokens,
             "passes": mixture.passes,

@@ -10,7 +10,7 @@ import faiss
 
 from lab.context.base import PASSAGE_FORM, best_first, check_passages, passage_form
 from lab.context.embedder import Embedder
-from lab.context.vectors import encode
+from lab.context.vectors import CLOCKS, WORK, encode
 from lab.corpus.corpus import Corpus
 from lab.records import LabError
 from lab.runtime import versions
@@ -76,12 +76,12 @@ class Dense:
             # Written by Python: faiss reports a full disk as an error of its own.
             (folder / "index.faiss").write_bytes(faiss.serialize_index(index).data)
             return {
-                "tokens": made.fresh_tokens,
+                **{name: value for name, value in made.cost.items() if name != "bytes"},
                 "passages": len(corpus.passages),
                 "passages_cut": made.cut,
                 "passages_encoded": made.encoded,
-                "vector_bytes": made.bytes,
-                "before": {"tokens": made.tokens - made.fresh_tokens, "seconds": made.old_seconds},
+                "vector_bytes": made.cost["bytes"],
+                "before": made.before,
             }
 
         with workspace.ledger.phase("indexing") as entry:
@@ -95,17 +95,21 @@ class Dense:
             artifact = workspace.store.artifact("index", key, build)
             # The store has just verified the SHA-256: faiss reads many damaged files without an error.
             index = faiss.read_index(str(artifact.path / "index.faiss"))
-            cost = artifact.cost
-            size, before = cost["bytes"] + cost["vector_bytes"], cost["before"]
-            detail = {name: cost[name] for name in ("passages", "passages_cut", "passages_encoded")}
+            cost, before = dict(artifact.cost), artifact.cost["before"]
+            cost["bytes"] += cost.pop("vector_bytes")
+            del cost["before"]
             if not artifact.reused:
-                entry.tokens, entry.bytes, entry.detail = cost["tokens"], size, detail
+                entry.add(cost)
         if artifact.reused:
-            tokens, seconds = cost["tokens"] + before["tokens"], cost["seconds"] + before["seconds"]
-            workspace.ledger.add_reused("indexing", {"tokens": tokens, "seconds": seconds, "bytes": size, **detail})
+            whole = {name: _sum(cost.get(name), before.get(name)) for name in ("tokens", *WORK, *CLOCKS)}
+            workspace.ledger.add_reused("indexing", {**cost, **whole})
         elif before["tokens"]:
             workspace.ledger.add_reused("indexing", before)
         return DenseRanker(index, [passage.id for passage in corpus.passages], embedder)
+
+
+def _sum(one: float | None, other: float | None) -> float | None:
+    return None if one is None or other is None else one + other
 
 
 class DenseRanker:

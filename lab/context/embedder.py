@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from lab.context.openvino import BATCH, in_parallel, take_over
+from lab.model_folder import check_folder, readable
 from lab.progress import step
 from lab.records import LabError
 from lab.runtime import versions
-from lab.store import digest, digest_file
+from lab.store import JSON, digest, digest_file
 
 if TYPE_CHECKING:
     import numpy
     from sentence_transformers import SentenceTransformer
+
+SETTING = "context.retriever.embedder"
+COUNTED_TEXTS = 8  # A batch on which operations are counted.
 
 
 class Embedder:
@@ -39,12 +42,11 @@ class Embedder:
         self._backend = backend
         self._model: SentenceTransformer | None = None
         self._digest: str | None = None
+        self._padded = 0  # Tokens that filled up batches, of all that was encoded.
+        self._read = 0  # With them, all that was computed.
         if not (self.folder / "modules.json").is_file():
-            raise LabError(
-                f"context.retriever.embedder={self.folder}: no modules.json in it; "
-                "give a sentence-transformers model folder"
-            )
-        check_modules(self.folder)
+            raise LabError(f"{SETTING}={self.folder}: no modules.json in it; give a sentence-transformers model folder")
+        check_folder(self.folder, SETTING)
 
     def digest(self) -> str:
         """SHA-256 over every file of the model folder: weights, tokenizer and configuration. Read once."""
@@ -59,7 +61,26 @@ class Embedder:
 
         progress is called with the number of texts just encoded.
         """
+        self._read = self._padded = 0
         return self._encode(self._load().encode_document, texts, progress)
+
+    def work(self, texts: Sequence[str]) -> dict[str, JSON]:
+        """padded_tokens, flops and flops_formula of the texts that `encode_passages` has just encoded.
+
+        Counted on a few of median length, encoded again, and multiplied; OpenVINO's operations no counter sees.
+        """
+        from lab.flops import Counter, matrices
+
+        model, read, padded = self._load(), self._read, self._padded
+        found = matrices(model[0].model)
+        if self._backend == "openvino":
+            return {"padded_tokens": padded, "flops_formula": found.reading(read, 0)}
+        middle = sorted(texts, key=len)[max(0, len(texts) // 2 - COUNTED_TEXTS // 2) :][:COUNTED_TEXTS]
+        self._read = 0
+        with Counter() as counter:
+            self._encode(model.encode_document, middle, lambda done: None)
+        counted = counter.flops(found.reading(self._read, 0)).times(read / self._read)
+        return {"padded_tokens": padded, **counted.cost()}
 
     def encode_questions(self, texts: Sequence[str]) -> numpy.ndarray:
         """Unit vectors, float32, shape (texts, dimension), with the model's own prompt for questions if it has one."""
@@ -84,7 +105,7 @@ class Embedder:
     ) -> numpy.ndarray:
         settings = {"normalize_embeddings": True, "convert_to_numpy": True, "show_progress_bar": False}
         # Told of by the model itself: smaller portions would pad otherwise, which moves the last digits.
-        hook = self._load().register_forward_hook(lambda model, given, made: progress(len(made["sentence_embedding"])))
+        hook = self._load().register_forward_hook(lambda model, given, made: self._done(made, progress))
         try:
             if self._backend == "torch" or not texts:
                 return encode(list(texts), **settings)
@@ -92,9 +113,15 @@ class Embedder:
         finally:
             hook.remove()
 
+    def _done(self, made: dict[str, Any], progress: Callable[[int], None]) -> None:
+        seen = made["attention_mask"]
+        self._read += seen.numel()
+        self._padded += seen.numel() - int(seen.sum())
+        progress(len(seen))
+
     def _load(self) -> SentenceTransformer:
         if self._model is None:
-            with step("loading the encoder"):
+            with step("loading the encoder"), readable(self.folder, SETTING, "a sentence encoder"):
                 import torch
                 from sentence_transformers import SentenceTransformer
 
@@ -121,18 +148,3 @@ def digest_folder(folder: Path) -> str:
     """SHA-256 over the names and bytes of every file below a folder."""
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     return digest([[path.relative_to(folder).as_posix(), digest_file(path)] for path in files])
-
-
-def check_modules(folder: Path) -> None:
-    """LabError unless `modules.json` of a model folder, where it has one, names classes of the library only."""
-    modules = folder / "modules.json"
-    if not modules.is_file():
-        return
-    try:
-        types = [str(module["type"]) for module in json.loads(modules.read_text(encoding="utf-8"))]
-    except (ValueError, KeyError, TypeError) as error:
-        raise LabError(f"{modules}: not a list of modules ({error}); download the model again") from None
-    # Older releases import whatever class a local folder names, even with trust_remote_code off.
-    foreign = [name for name in types if not name.startswith("sentence_transformers.")]
-    if foreign:
-        raise LabError(f"{modules}: {foreign[0]} is code from outside the library; choose another model")

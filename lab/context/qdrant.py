@@ -74,7 +74,7 @@ class Qdrant:
                     ids = new[first : first + BATCH]
                     vectors = made.vectors[first : first + BATCH].tolist()
                     _write(client, name, ids, vectors, [wanted[id] for id in ids])
-                entry.tokens, entry.bytes = made.fresh_tokens, made.bytes
+                entry.add(made.cost)
             entry.detail = {"passages": len(wanted), "points_written": len(new), "points_removed": len(gone)}
         return QdrantRanker(client, name, corpus, embedder, self)
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lab.context.base import passage_form
-from lab.context.embedder import check_modules
+from lab.model_folder import check_folder, readable
 from lab.progress import step
 from lab.records import LabError, ScoredPassage
 
@@ -27,7 +27,7 @@ class Reranker:
         self._model: CrossEncoder | None = None
         if not (self._folder / "config.json").is_file():
             raise LabError(f"context.reranker={folder}: no config.json in it; give a cross-encoder's folder")
-        check_modules(self._folder)
+        check_folder(self._folder, "context.reranker")
 
     def rank(self, questions: Sequence[str], found: Sequence[Sequence[ScoredPassage]]) -> list[list[ScoredPassage]]:
         """The same passages a question, each with the model's score, best first; a tie keeps the order it had."""
@@ -54,12 +54,13 @@ class Reranker:
             import torch
             from sentence_transformers import CrossEncoder
 
-            self._model = CrossEncoder(
-                str(self._folder),
-                device=self._device,
-                local_files_only=True,
-                model_kwargs={"use_safetensors": True, "dtype": torch.float32},
-            )
+            with readable(self._folder, "context.reranker", "a cross-encoder"):
+                self._model = CrossEncoder(
+                    str(self._folder),
+                    device=self._device,
+                    local_files_only=True,
+                    model_kwargs={"use_safetensors": True, "dtype": torch.float32},
+                )
             if self._model.num_labels != 1:
                 raise LabError(
                     f"context.reranker={self._folder}: it gives {self._model.num_labels} scores a pair; "

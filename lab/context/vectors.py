@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy
 from safetensors.numpy import load_file, save_file
@@ -14,24 +15,25 @@ from lab.context.embedder import Embedder
 from lab.store import JSON, Artifact
 from lab.workspace import Workspace
 
+# What an artifact of vectors tells of its making, as the ledger names it.
+WORK = ("padded_tokens", "flops", "flops_formula")
+CLOCKS = ("seconds", "cpu_seconds", "joules")
 # So many texts are written at a time: what a stopped encoding has finished is kept.
 CHUNK = 4096
 
 
 @dataclass(frozen=True)
 class Encoded:
-    """vectors: float32, (texts, dimension). tokens: that the encoder reads of them. cut: texts longer than it reads.
+    """vectors: float32, (texts, dimension). cut: texts longer than the encoder reads. encoded: how many it read now.
 
-    fresh_tokens, encoded, bytes: of the texts that were encoded now. old_seconds: what the others took when they were.
+    cost: of those, as `lab.ledger.Entry` names it. before: what the others took when they were encoded, with the time.
     """
 
     vectors: numpy.ndarray
-    tokens: int
     cut: int
-    fresh_tokens: int
     encoded: int
-    bytes: int
-    old_seconds: float
+    cost: dict[str, JSON]
+    before: dict[str, JSON]
 
 
 def encode(texts: Sequence[str], embedder: Embedder, workspace: Workspace) -> Encoded:
@@ -46,30 +48,46 @@ def encode(texts: Sequence[str], embedder: Embedder, workspace: Workspace) -> En
     }
     by_name = {_name(text): text for text in texts}
     known: dict[str, tuple[numpy.ndarray, int, bool]] = {}
-    old_seconds = 0.0
+    notes: dict[str, JSON] = {}
+    cost, before = Shares((*WORK, "bytes")), Shares((*WORK, *CLOCKS))
     for artifact in workspace.store.kept("vectors", owner):
         rows = [row for row in _rows(artifact) if row[0] in by_name and row[0] not in known]
         known.update(rows)
-        old_seconds += artifact.cost["seconds"] * len(rows) / artifact.cost["texts"]
+        before.add(artifact, len(rows))
     missing = [name for name in by_name if name not in known]
-    size = 0
     if missing:
         with workspace.progress.step("encoding", len(missing), "passages") as advance:
             for first in range(0, len(missing), CHUNK):
                 names = missing[first : first + CHUNK]
                 artifact = _encode({name: by_name[name] for name in names}, embedder, workspace, owner, advance)
                 known.update(_rows(artifact))
-                size += artifact.cost["bytes"]
+                cost.add(artifact, len(names))
+                notes |= {name: value for name, value in artifact.cost.items() if name == "flops_note"}
     found = [known[_name(text)] for text in texts]
+    fresh = sum(known[name][1] for name in missing)
     return Encoded(
         vectors=numpy.stack([vector for vector, _, _ in found]),
-        tokens=sum(tokens for _, tokens, _ in found),
         cut=sum(cut for _, _, cut in found),
-        fresh_tokens=sum(known[name][1] for name in missing),
         encoded=len(missing),
-        bytes=size,
-        old_seconds=old_seconds,
+        cost={"tokens": fresh, **cost.sums, **notes},
+        before={"tokens": sum(tokens for _, tokens, _ in found) - fresh, **before.sums},
     )
+
+
+class Shares:
+    """Sums of what artifacts took, each for the texts that are taken of it. One that does not tell makes a sum None."""
+
+    def __init__(self, names: Sequence[str]) -> None:
+        self.sums: dict[str, Any] = dict.fromkeys(names, 0)
+
+    def add(self, artifact: Artifact, texts: int) -> None:
+        """So many texts of an artifact."""
+        for name, sum_ in self.sums.items():
+            part, of = artifact.cost.get(name), artifact.cost["texts"]
+            if part is not None and texts < of:
+                part = part * texts / of
+            if texts:
+                self.sums[name] = None if part is None or sum_ is None else sum_ + part
 
 
 def _name(text: str) -> str:
@@ -92,7 +110,7 @@ def _encode(
             "cut": numpy.array(cut, dtype=numpy.uint8),
         }
         save_file(arrays, folder / "vectors.safetensors")
-        return {"texts": len(texts), "tokens": sum(tokens)}
+        return {"texts": len(texts), "tokens": sum(tokens), **embedder.work(list(texts.values()))}
 
     return workspace.store.artifact("vectors", {**owner, "texts": list(texts)}, build)
 

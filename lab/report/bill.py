@@ -19,7 +19,7 @@ import yaml
 
 from lab.records import LabError
 from lab.report.load import Run
-from lab.report.scores import SITTING, Route
+from lab.report.scores import Route, prepared
 
 PRICES = Path(__file__).resolve().parents[2] / "conf" / "prices"
 DAYS_PER_MONTH = 365 / 12
@@ -141,7 +141,7 @@ def _run_costs(run: Run, prices: Prices) -> tuple[float, float, float]:
     if run.costs.empty or run.manifest["parameters"] is None:  # Another system's, or a served model's.
         return math.nan, math.nan, math.nan
     hour = _hour(run, prices)
-    phases = run.costs[~run.costs["phase"].isin(SITTING)]
+    phases = prepared(run)
     machine = sum(
         _share(phase, prices) * seconds / 3600 * hour
         for phase, seconds in zip(phases["phase"], phases["seconds"], strict=True)

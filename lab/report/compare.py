@@ -42,9 +42,11 @@ def compare(runs: Sequence[Run] | Sequence[str | Path], reference: str = "rag") 
       ndcg@10; routes with passages), `general` (score, exact_match, rouge_l and the choice scores, and bits_per_byte of
       the part "text"), `capacity` (bits_per_fact, offered_bits_per_fact, bits_per_parameter and
       offered_bits_per_parameter of the part "recall", as `stored_bits` tells; closed-book routes, where questions say
-      from how many values they were drawn), `cost` (prepare_seconds, prepare_tokens, seconds_per_question,
-      prompt_tokens_per_question, bytes_on_disk). part and practised ("yes", "no") are "all" where not split. What is
-      not known has no row.
+      from how many values they were drawn), `cost` (prepare_seconds, prepare_tokens, prepare_flops, prepare_joules,
+      bytes_on_disk; of exam questions in batches seconds_per_question, retrieval_seconds_per_question within it,
+      prompt_tokens_per_question, answer_tokens_per_question; of exam questions asked one by one wait_first_seconds,
+      wait_median_seconds, wait_p95_seconds and, within these, wait_median_retrieval_seconds). part and practised
+      ("yes", "no") are "all" where not split. What is not known has no row.
     - n: questions, texts or ledger rows. value, low, high: the mean and its 95 % interval; scores in 0..1, costs
       without interval. A pooled cost is the mean over seeds.
     - reference, difference, difference_low, difference_high, p_holm: score minus the reference's over the same

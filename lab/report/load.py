@@ -49,6 +49,8 @@ QUESTION_COLUMNS = ("question_id", *(f.name for f in dataclasses.fields(Question
 GRADE_COLUMNS = tuple(f.name for f in dataclasses.fields(Grade) if f.name != "question_id")
 ANSWER_FIELDS = tuple(f.name for f in dataclasses.fields(Answer))
 COST_COLUMNS = tuple(f.name for f in dataclasses.fields(Entry))
+# Folders of earlier versions do not have these; what they do not tell is not known.
+LATER_COSTS = ("replayed_tokens", "padded_tokens", "flops", "flops_formula", "peak_cuda_bytes", "joules")
 QUESTION_LISTS = ("answers", "passages", "documents", "given", "choices", "evidence", "stale")
 LATER = {"status": None, "stale": ()}  # what older runs do not tell of their questions, and its default
 DERIVED = ("cluster", "answerable", "kind", "chance")
@@ -57,6 +59,7 @@ NUMBERS = (
     *(name for name in GRADE_COLUMNS if name != "outcome"),
 )
 TEXT_COLUMNS = ("text_id", "bits", "bytes")
+WAIT_COLUMNS = ("question_id", "first", "seconds", "retrieval_seconds")
 PASSAGE_COLUMNS = ("id", "title", "text")
 TRAINING_COLUMNS = (
     "tokens",
@@ -83,11 +86,13 @@ class Run:
       question: part, practised, status, alternatives, cluster, answerable, kind, chance; stale_given (1.0 where the
       answer was right in an earlier edition, else 0.0). Numbers that are not known, or do not apply, are NaN.
     - texts: text_id, bits, bytes of the held-out general text.
-    - costs: phase, seconds, cpu_seconds, tokens, bytes, peak_rss_bytes, reused, detail.
+    - costs: the columns of `lab.ledger.Entry`; what is not known is NaN, as in folders of earlier versions.
     - training: one row an evaluation while the weights were adapted, empty where they were not: tokens seen so far,
       domain_loss and general_loss (natural log a token, on private and on general text), domain_bits_per_byte and
       general_bits_per_byte of the same texts, exam_score and general_score (0..1, closed-book, on a fixed small sample
       of either suite); NaN where not measured.
+    - waits: exam questions asked one by one, as users ask them: question_id, first (whether of all, with what is loaded
+      at first use), seconds, retrieval_seconds apart. Empty in folders of earlier versions and of other systems.
 
     Beside the route and its digests the manifest tells: arm (its name in an experiment, or None), overrides (the words
     of the command line, as `name=value`), parameters (of the model that answered) and facts (told by the corpus); the
@@ -101,6 +106,7 @@ class Run:
     texts: pd.DataFrame
     costs: pd.DataFrame
     training: pd.DataFrame
+    waits: pd.DataFrame
 
     @property
     def pipeline(self) -> str:
@@ -182,8 +188,9 @@ def load(run_dir: str | Path) -> Run:
         questions=questions,
         answers=_answers(folder, questions),
         texts=_frame(folder / "texts.jsonl", TEXT_COLUMNS),
-        costs=_frame(folder / "costs.jsonl", COST_COLUMNS),
+        costs=_costs(folder / "costs.jsonl"),
         training=_training(folder / "training.jsonl"),
+        waits=_waits(folder / "waits.jsonl"),
     )
 
 
@@ -222,9 +229,19 @@ def _frame(path: Path, columns: Sequence[str]) -> pd.DataFrame:
     return pd.DataFrame(_rows(path, columns), columns=list(columns))
 
 
+def _costs(path: Path) -> pd.DataFrame:
+    rows = _rows(path, [name for name in COST_COLUMNS if name not in LATER_COSTS])
+    return pd.DataFrame(rows, columns=list(COST_COLUMNS)).astype(dict.fromkeys(LATER_COSTS, float))
+
+
 def _training(path: Path) -> pd.DataFrame:
     rows = _rows(path, TRAINING_COLUMNS) if path.is_file() else []  # only routes that train write one
     return pd.DataFrame(rows, columns=list(TRAINING_COLUMNS)).astype(float)
+
+
+def _waits(path: Path) -> pd.DataFrame:
+    rows = _rows(path, WAIT_COLUMNS) if path.is_file() else []
+    return pd.DataFrame(rows, columns=list(WAIT_COLUMNS)).astype({"seconds": float, "retrieval_seconds": float})
 
 
 @dataclass(frozen=True)

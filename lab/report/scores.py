@@ -10,6 +10,7 @@ from itertools import chain
 from typing import Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from lab.judge.capacity import stored_bits
@@ -20,8 +21,8 @@ from lab.report.load import EXTERNAL, Run
 Floats = NDArray[np.float64]
 Rows = NDArray[np.intp]  # row numbers of the answers frame
 
-# Phases in which the student sits; every other one prepares it, so that no cost is left out.
-SITTING = ("answering", "general")
+# Phases in which the student sits; every other one prepares it, so that no cost is left out. "waiting" asks alone.
+SITTING = ("answering", "general", "waiting")
 # Scores in 0..1, each over the questions that it applies to; the first is the one that counts.
 SCORE = "score"
 SCORES = (
@@ -29,6 +30,14 @@ SCORES = (
     *("choice_letter", "choice_text", "choice_text_normalised"),
 )
 GENERAL_SCORES = (SCORE, "exact_match", "rouge_l", *SCORES[-3:])
+# Costs of preparation: metric, and the column of the ledger that it sums.
+PREPARED = (
+    ("prepare_seconds", "seconds"),
+    ("prepare_tokens", "tokens"),
+    ("prepare_flops", "flops"),
+    ("prepare_joules", "joules"),
+    ("bytes_on_disk", "bytes"),
+)
 RECALL = "recall"  # the part that asks for a value as the corpus tells it
 # Rates of outcomes, with the questions that they are a share of: answerable ones, the others, or all (None).
 OUTCOME_RATES = {
@@ -262,19 +271,53 @@ def _capacity(route: Route) -> Iterator[dict[str, Any]]:
 
 
 def _costs(route: Route) -> Iterator[dict[str, Any]]:
-    """Means over seeds. Preparation is every phase but the two sittings; a question's seconds include its search.
+    """Means over seeds. Preparation is every phase but the sittings; a question's seconds include its search.
 
-    What is not known of every answer, or of a run without a ledger, has no row.
+    What is not known of every answer, of every phase in which a model worked, or of a run without a ledger, has no row.
     """
-    ledgers = [run.costs[~run.costs["phase"].isin(SITTING)] for run in route.runs if not run.costs.empty]
-    chosen = route.choose("exam")
-    seconds = route.matrix("seconds", chosen) + route.matrix("retrieval_seconds", chosen)
-    prompts = route.matrix("prompt_tokens", chosen)
+    ledgers = [prepared(run) for run in route.runs if not run.costs.empty]
     rows = sum(len(ledger) for ledger in ledgers)
-    kept = (("prepare_seconds", "seconds"), ("prepare_tokens", "tokens"), ("bytes_on_disk", "bytes"))
-    for metric, column in kept if ledgers else ():
-        mean = float(np.mean([ledger[column].sum() for ledger in ledgers]))
-        yield _row("cost", "all", "all", metric, rows, mean)
-    for metric, values in (("seconds_per_question", seconds), ("prompt_tokens_per_question", prompts)):
+    for metric, column in PREPARED if ledgers else ():
+        sums = [_summed(ledger, column) for ledger in ledgers]
+        if not np.isnan(sums).any():
+            yield _row("cost", "all", "all", metric, rows, float(np.mean(sums)))
+    chosen = route.choose("exam")
+    searches = route.matrix("retrieval_seconds", chosen)
+    for metric, values in (
+        ("seconds_per_question", route.matrix("seconds", chosen) + searches),
+        ("retrieval_seconds_per_question", searches),
+        ("prompt_tokens_per_question", route.matrix("prompt_tokens", chosen)),
+        ("answer_tokens_per_question", route.matrix("answer_tokens", chosen)),
+    ):
         if not np.isnan(values).any():
             yield _row("cost", "all", "all", metric, len(chosen), float(values.mean()))
+    yield from _waits(route)
+
+
+def prepared(run: Run) -> pd.DataFrame:
+    """Rows of the ledger that are not the exam's."""
+    return run.costs[~run.costs["phase"].isin(SITTING)]
+
+
+def _summed(ledger: pd.DataFrame, column: str) -> float:
+    """NaN where the column says nothing at all, or nothing of a phase in which a model worked."""
+    values = ledger[column].astype(float)
+    silent = values.isna() & (ledger["tokens"] > 0)
+    return math.nan if silent.any() or (len(values) and values.isna().all()) else float(values.sum())
+
+
+def _waits(route: Route) -> Iterator[dict[str, Any]]:
+    """Of questions asked one by one, their search included: what a user waits, and what the very first one waits."""
+    waits = pd.concat([run.waits for run in route.runs])
+    whole = waits["seconds"] + waits["retrieval_seconds"]
+    first = waits["first"].astype(bool)
+    if first.any():
+        yield _row("cost", "all", "all", "wait_first_seconds", int(first.sum()), float(whole[first].mean()))
+    if not first.all():
+        later, searches = whole[~first].to_numpy(), waits.loc[~first, "retrieval_seconds"].to_numpy()
+        for metric, found in (
+            ("wait_median_seconds", np.median(later)),
+            ("wait_p95_seconds", np.percentile(later, 95)),
+            ("wait_median_retrieval_seconds", np.median(searches)),
+        ):
+            yield _row("cost", "all", "all", metric, len(later), float(found))
