@@ -19,7 +19,7 @@ from lab.report.page.panels import Dot, curves, dots, surface
 from lab.report.page.scatter import Axis, Point, scatter
 from lab.report.page.svg import LETTER, Look, Scale
 from lab.report.scores import Route
-from lab.report.wording import percent, points
+from lab.report.wording import listed, percent, points
 
 LOOK = Look("c0", "circle")
 PRICES = read_prices("default")
@@ -136,6 +136,9 @@ def test_tables_beside_the_pictures_have_the_frames_figures(routes: list[Route])
         row = placed.loc[label]
         assert gained == points(row["gained"], row["gained_low"], row["gained_high"])
         assert lost == points(row["lost"], row["lost_low"], row["lost_high"])
+    front = placed.index[placed["front"].astype(bool)].tolist()
+    assert {row[0] for row in found["plane"].table.rows if row[-1] == "yes"} == set(front)
+    assert f"dashed: {listed(front)};" in found["plane"].note
     frame = compare([run for route in routes for run in route.runs])
     exam = frame[(frame["suite"] == "exam") & (frame["metric"] == "score") & (frame["practised"] == "all")]
     for row in found["parts"].table.rows:

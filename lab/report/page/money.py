@@ -11,7 +11,7 @@ from markupsafe import Markup
 
 from lab.report.bill import Prices, Use, bill
 from lab.report.break_even import break_even, meeting
-from lab.report.page.figure import DESK, PHONE, Figure, ends_of, exam_row, names_told, seeds_told
+from lab.report.page.figure import DESK, PHONE, Figure, ends_of, exam_row, marks_told, seeds_told
 from lab.report.page.marks import marks
 from lab.report.page.panels import surface
 from lab.report.page.scatter import Axis, Point, scatter
@@ -70,8 +70,7 @@ def quality_against_cost(frame: pd.DataFrame, routes: Sequence[Route], prices: P
         "What a score costs a month",
         f"Exam score over the cost of a month at {use}. Left is cheaper.",
         f"Bars: {seeds_told(routes)}; n = {len(routes[0].choose('exam'))} questions. A cost is one measurement and has "
-        f"no interval; prices are assumptions{ahead}. Dashed: the Pareto front by point estimates, controls left out."
-        f"{names_told(drawn)}",
+        f"no interval; prices are assumptions{ahead}. {marks_told(drawn)}",
         Plain(f"Cost at {use}", [*heads, f"a month, {prices.currency}", "on the front"], rows),
         pair=[
             scatter(drawn, *axes, *size, "Score against cost. " + "; ".join(p.said for p in drawn))
