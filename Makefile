@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: help setup exam known smoke test check base notebooks clean
+.PHONY: help setup exam known upkeep smoke test check base notebooks clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -16,6 +16,9 @@ exam: $(READY) ## the embedded exam: RAG, LoRA, continued pretraining and their 
 
 known: $(READY) ## what the literature knows, asked of this lab: ten known answers, three trainings each, under 90 minutes
 	$(BIN)/python -m lab experiment=known_answers
+
+upkeep: $(READY) ## a corpus that changes: every way to keep a route up to date, after one update and after ten
+	$(BIN)/python -m lab experiment=upkeep
 
 smoke: $(READY) ## the same at its smallest, in under a minute; its figures say nothing
 	$(BIN)/python -m lab experiment=smoke

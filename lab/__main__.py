@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shlex
 import sys
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,8 @@ from lab.progress import PLAIN, Progress, flags, speak, step, verbose
 from lab.records import LabError
 from lab.report import show
 from lab.runtime import quiet_libraries
+from lab.secret import refuse_secrets
+from lab.stopping import Terminated, exit_code, install
 
 CONF = Path(__file__).resolve().parent.parent / "conf"
 
@@ -124,13 +127,18 @@ def _one_line(error: BaseException) -> str:
 
 
 def command_line() -> int:
-    """Exit codes: 0 done, 1 where arms of an experiment failed, 2 a mistake the user can mend, 130 interrupted."""
+    """Exit codes: 0 done, 1 where arms of an experiment failed, 2 a mistake the user can mend, 130 and 143 stopped by
+    Ctrl-C and by SIGTERM.
+    """
     global level
+    given = sys.argv[1:]
+    install()
     finished.clear()
     speak(PLAIN)
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Errors come here instead of being printed with hydra's traceback.
     try:
-        words, level = flags(sys.argv[1:])
+        refuse_secrets(given)
+        words, level = flags(given)
         sys.argv = [sys.argv[0], *words]
         speak(level)
         arms = arms_of(sys.argv[1:], CONF) if any(word.startswith("experiment=") for word in sys.argv) else None
@@ -149,11 +157,14 @@ def command_line() -> int:
             raise
         print(f"lab: {_one_line(error)}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        if verbose():
-            raise
-        print("lab: interrupted; prepared artifacts are kept and reused, unfinished runs are ignored", file=sys.stderr)
-        return 130
+    except KeyboardInterrupt as error:
+        how = "terminated" if isinstance(error, Terminated) else "interrupted"
+        print(
+            f"lab: {how}; what was prepared, trained and answered so far is kept, and the unfinished run ignored. To "
+            f"go on: python -m lab {shlex.join(given)}",
+            file=sys.stderr,
+        )
+        return exit_code(error)
     return 0
 
 

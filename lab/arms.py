@@ -32,6 +32,7 @@ from rich.progress import Progress, SpinnerColumn, TaskID, TextColumn, TimeElaps
 
 from lab.progress import PLAIN, QUIET, VERBOSE
 from lab.records import LabError
+from lab.stopping import Terminated
 
 
 @dataclass(frozen=True)
@@ -79,9 +80,9 @@ class Arms:
                         if not quiet or process.returncode:
                             seconds = time.monotonic() - begun
                             console.print(f"  [{done}/{len(self.words)}] {arm}, {seconds:.0f} s: {how}")
-            except BaseException:
+            except BaseException as error:
                 for process, _ in running.values():
-                    process.send_signal(signal.SIGINT)
+                    process.send_signal(signal.SIGTERM if isinstance(error, Terminated) else signal.SIGINT)
                 for process, _ in running.values():
                     process.wait()
                 raise

@@ -9,6 +9,7 @@ import logging
 import resource
 import sys
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -54,6 +55,20 @@ def used_since(start: Reading) -> dict[str, Any]:
     """What has been used since a reading, in the names of `lab.ledger.Entry`, as JSON."""
     peaks = {"peak_rss_bytes": peak_rss_bytes(), "peak_cuda_bytes": peak_cuda_bytes()}
     return {**dataclasses.asdict(read() - start), **peaks}
+
+
+def plus(one: Mapping[str, Any], other: Mapping[str, Any]) -> dict[str, Any]:
+    """What two pieces of one work used together: sums, the higher peak, None where either does not know, words of one
+    of them.
+    """
+    made: dict[str, Any] = {}
+    for name in {**one, **other}:
+        known = [value for value in (one.get(name), other.get(name)) if value is not None]
+        if any(isinstance(value, str) for value in known):
+            made[name] = known[0]
+        else:
+            made[name] = None if len(known) < 2 else max(known) if name.startswith("peak_") else sum(known)
+    return made
 
 
 def peak_rss_bytes() -> int:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import dataclasses
 import gc
 import json
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import reduce
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -19,20 +21,21 @@ from lab.exam.leaks import LeakGuard
 from lab.exam.suite import GeneralSuite
 from lab.judge.grading import grade
 from lab.ledger import Ledger
-from lab.meter import watch
+from lab.meter import plus, watch
 from lab.pipeline import Pipeline
 from lab.progress import Progress, step
 from lab.quiz import SmallQuiz, spread
 from lab.records import Answer, LabError, Question, read_jsonl, write_jsonl
 from lab.report import load, metrics
 from lab.runtime import choose_device, environment, seed_everything, versions
-from lab.store import JSON, Store, digest, digest_file
+from lab.store import JSON, Artifact, Store, digest, digest_file
 from lab.student import Sheet, Student, Wait
 from lab.workspace import Workspace
 
+PORTION = 256  # Answers that are kept together.
 ASKED_ALONE = 20  # Questions that are asked one by one, as users ask them.
 WATCHED_TEXTS = 48  # Whose loss is taken while weights are trained.
-ANSWER_FORM = 2  # To be raised when answers are made in another way: kept ones are then made again.
+ANSWER_FORM = 3  # To be raised when answers are made in another way: kept ones are then made again.
 
 
 class Loads(Protocol):
@@ -187,12 +190,12 @@ def _run(experiment: Experiment, progress: Progress) -> Path:
 
 
 def _limited(questions: Sequence[Question], limit: int | None) -> list[Question]:
-    """The first `limit` questions of each part."""
-    taken: dict[str, int] = {}
+    """The first `limit` questions of each part, where the corpus was updated of each part and status."""
+    taken: Counter[tuple[str, str | None]] = Counter()
     kept = []
     for question in questions:
-        taken[question.part] = taken.get(question.part, 0) + 1
-        if limit is None or taken[question.part] <= limit:
+        taken[question.part, question.status] += 1
+        if limit is None or taken[question.part, question.status] <= limit:
             kept.append(question)
     return kept
 
@@ -208,36 +211,43 @@ def _sit(student: Student, questions: list[Question], workspace: Workspace, phas
     shown = workspace.progress.step(phase, len(questions), "questions")
     with shown as advance, workspace.ledger.phase(phase) as entry:
         sheet = student.read(questions)
-        key: dict[str, JSON] = {
-            "model": student.model.digest,
-            "prompts": digest(list(sheet.prompts)),
-            "questions": digest([[question.id, question.answers, question.choices] for question in questions]),
-            "passages": digest([[(found.passage.id, found.score) for found in some] for some in sheet.passages]),
-            "form": ANSWER_FORM,
-            "max_new_tokens": student.max_new_tokens,
-            "dtype": student.model.dtype,
-            "device": workspace.device,
-            "versions": {name: versions()[name] for name in ("torch", "transformers")},
-        }
-
         if not student.model.keeps:
             answers = student.answer(sheet, advance)
             entry.add(_work(student, sheet, answers))
             return answers
-
-        def build(folder: Path) -> dict[str, JSON]:
-            answers = student.answer(sheet, advance)
-            write_jsonl(folder / "answers.jsonl", answers)
-            return _work(student, sheet, answers)
-
-        artifact = workspace.store.artifact("answers", key, build)
-        if artifact.reused:
-            workspace.ledger.add_reused(phase, artifact.cost)
-        else:
-            entry.add(artifact.cost)
-        rows = list(read_jsonl(artifact.path / "answers.jsonl"))
+        parts = [_kept_answers(student, part, workspace, advance) for part in sheet.portions(PORTION)]
+        made = [part.cost for part in parts if not part.reused]
+        if made:
+            entry.add(reduce(plus, made))
+    taken = [part.cost for part in parts if part.reused]
+    if taken:
+        workspace.ledger.add_reused(phase, reduce(plus, taken))
+    rows = (row for part in parts for row in read_jsonl(part.path / "answers.jsonl"))
     lists = ("passages", "choices")
     return [Answer(**{**row, **{name: tuple(map(tuple, row[name])) for name in lists}}) for row in rows]
+
+
+def _kept_answers(student: Student, sheet: Sheet, workspace: Workspace, advance: Callable[..., None]) -> Artifact:
+    """The answers to a sheet, or to a portion of one: who is stopped goes on after the last whole portion."""
+    key: dict[str, JSON] = {
+        "model": student.model.digest,
+        "prompts": digest(list(sheet.prompts)),
+        "questions": digest([[question.id, question.answers, question.choices] for question in sheet.questions]),
+        "passages": digest([[(found.passage.id, found.score) for found in some] for some in sheet.passages]),
+        "form": ANSWER_FORM,
+        "max_new_tokens": student.max_new_tokens,
+        "several_lines": sheet.several_lines,
+        "dtype": student.model.dtype,
+        "device": workspace.device,
+        "versions": {name: versions()[name] for name in ("torch", "transformers")},
+    }
+
+    def build(folder: Path) -> dict[str, JSON]:
+        answers = student.answer(sheet, advance)
+        write_jsonl(folder / "answers.jsonl", answers)
+        return _work(student, sheet, answers)
+
+    return workspace.store.artifact("answers", key, build)
 
 
 def _passages(

@@ -22,7 +22,7 @@ from typing import Any, TypeAlias
 
 from filelock import FileLock
 
-from lab.meter import read, used_since
+from lab.meter import plus, read, used_since
 from lab.records import LabError
 
 JSON: TypeAlias = "str | int | float | bool | Sequence[JSON] | Mapping[str, JSON] | None"
@@ -30,6 +30,7 @@ JSON: TypeAlias = "str | int | float | bool | Sequence[JSON] | Mapping[str, JSON
 MANIFEST = "manifest.json"
 # What a killed builder left is only removed when no file in it changed for this long: it may belong to a live one.
 LEFTOVER_SECONDS = 7 * 24 * 3600
+LEFTOVERS = (".building-*", ".broken-*", ".states-*")
 
 log = logging.getLogger(__name__)
 
@@ -77,21 +78,21 @@ class Store:
         """The artifact of this key: a verified earlier one, or a new one that `build` writes into the given folder.
 
         key: everything that the content depends on. build: gets an empty folder and returns what to note as cost
-        beside time, memory and bytes, such as tokens; when it raises, nothing is kept. Errors: LabError where the disk
-        is full or the folder cannot be written.
+        beside time, memory and bytes, such as tokens; "earlier" of it is what a killed process had used over the same
+        work. When it raises, nothing is kept. Errors: LabError where the disk is full or the folder cannot be written.
         """
         target = self.root / kind / digest(dict(key))[:16]
         aside: Path | None = None
         try:
             if target.exists():
-                problem = _problem(target, key)
-                if problem is None:
+                spoilt = problem(target, key)
+                if spoilt is None:
                     log.debug("kept before, taken again: %s", target)
                     return _read(target, reused=True)
-                log.warning("%s is not whole (%s); it is built again", target, problem)
+                log.warning("%s is not whole (%s); it is built again", target, spoilt)
             target.parent.mkdir(parents=True, exist_ok=True)
             with _alone(target):
-                if _problem(target, key) is None:  # built while this process waited
+                if problem(target, key) is None:  # built while this process waited
                     return _read(target, reused=True)
                 _remove_leftovers(target.parent)
                 # Aside means in the same folder: a rename is atomic only within one file system.
@@ -99,8 +100,10 @@ class Store:
                 aside.mkdir()
                 start = read()
                 noted = build(aside)
-                _write_manifest(aside, key, {**(noted or {}), **used_since(start)})
-                return _publish(aside, target, key)
+                seal(aside, key, {**(noted or {}), **_with_earlier(used_since(start), noted)})
+                made = _publish(aside, target, key)
+                shutil.rmtree(self.states(kind, key), ignore_errors=True)
+                return made
         except BaseException as error:
             if aside is not None:
                 shutil.rmtree(aside, ignore_errors=True)
@@ -108,6 +111,10 @@ class Store:
             if mend is not None:
                 raise LabError(mend) from error
             raise
+
+    def states(self, kind: str, key: Mapping[str, JSON]) -> Path:
+        """Where states on the way to an artifact belong, see `lab.states`; taken away when it is made."""
+        return self.root / kind / f".states-{digest(dict(key))[:16]}"
 
     def kept(self, kind: str, part: Mapping[str, JSON]) -> Iterator[Artifact]:
         """Every whole artifact of a kind whose key has these values; one that is damaged is passed over."""
@@ -118,7 +125,7 @@ class Store:
                 same = canonical({name: key[name] for name in part}) == wanted
             except (OSError, ValueError, KeyError, TypeError):
                 continue
-            if same and _problem(folder, key) is None:
+            if same and problem(folder, key) is None:
                 yield _read(folder, reused=True)
 
 
@@ -157,7 +164,8 @@ def _sync(path: Path) -> None:
         os.close(handle)
 
 
-def _write_manifest(folder: Path, key: Mapping[str, JSON], cost: dict[str, JSON]) -> None:
+def seal(folder: Path, key: Mapping[str, JSON], cost: Mapping[str, JSON]) -> None:
+    """Make a folder whole: its bytes are on the disk, and then its manifest, which names them all, is written."""
     names = _files(folder)
     for name in names:
         _sync(folder / name)
@@ -185,7 +193,7 @@ def _publish(aside: Path, target: Path, key: Mapping[str, JSON]) -> Artifact:
         except OSError as error:
             if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
                 raise
-        if _problem(target, key) is None:
+        if problem(target, key) is None:
             shutil.rmtree(aside)
             return _read(target, reused=True)
         broken = target.parent / f".broken-{target.name}-{os.getpid()}-{secrets.token_hex(4)}"
@@ -199,7 +207,7 @@ def _publish(aside: Path, target: Path, key: Mapping[str, JSON]) -> Artifact:
             broken.unlink()
 
 
-def _problem(folder: Path, key: Mapping[str, JSON]) -> str | None:
+def problem(folder: Path, key: Mapping[str, JSON]) -> str | None:
     """What differs between an artifact and its manifest, None where nothing does."""
     try:
         manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
@@ -216,6 +224,18 @@ def _problem(folder: Path, key: Mapping[str, JSON]) -> str | None:
     return None
 
 
+def noted_in(folder: Path) -> dict[str, Any]:
+    """What the manifest of a whole folder notes beside its files."""
+    noted: dict[str, Any] = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["cost"]
+    return noted
+
+
+def _with_earlier(used: dict[str, Any], noted: Mapping[str, JSON] | None) -> dict[str, Any]:
+    """What this process used, and what one that was killed over the same work had used, as `noted["earlier"]`."""
+    earlier = (noted or {}).get("earlier")
+    return plus(used, earlier) if isinstance(earlier, Mapping) else used
+
+
 def _read(folder: Path, *, reused: bool) -> Artifact:
     manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
     content = digest({name: file["sha256"] for name, file in manifest["files"].items()})
@@ -224,7 +244,7 @@ def _read(folder: Path, *, reused: bool) -> Artifact:
 
 def _remove_leftovers(parent: Path) -> None:
     """Remove what killed builders left, once it is old."""
-    for leftover in [*parent.glob(".building-*"), *parent.glob(".broken-*")]:
+    for leftover in [path for kind in LEFTOVERS for path in parent.glob(kind)]:
         try:
             newest = max(path.lstat().st_mtime for path in [leftover, *leftover.rglob("*")])
         except FileNotFoundError:

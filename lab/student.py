@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from lab.context import Reader
@@ -19,12 +19,23 @@ ALONE_SECONDS, ALONE_AT_LEAST = 30.0, 5
 
 @dataclass(frozen=True)
 class Sheet:
-    """Questions with all that lies on the desk beside them. seconds: what finding the passages took, in all."""
+    """Questions with all that lies on the desk beside them. seconds: what finding the passages took, in all.
+    several_lines: whether an answer may have several; the exam's own answers say how long one is meant to be.
+    """
 
     questions: Sequence[Question]
     passages: Sequence[Sequence[ScoredPassage]]
     prompts: Sequence[str]
     seconds: float
+    several_lines: bool
+
+    def portions(self, size: int) -> Iterator[Sheet]:
+        """The sheet in pieces of at most so many questions, in order."""
+        count = len(self.questions)
+        for first in range(0, count, size):
+            part = slice(first, first + size)
+            lists = (self.questions[part], self.passages[part], self.prompts[part])
+            yield Sheet(*lists, self.seconds * len(lists[0]) / count, self.several_lines)
 
 
 @dataclass(frozen=True)
@@ -67,7 +78,8 @@ class Student:
         found = self.reader.passages(questions)
         seconds = time.perf_counter() - start
         prompts = [_prompt(question, passages) for question, passages in zip(questions, found, strict=True)]
-        return Sheet(questions, found, prompts, seconds)
+        several_lines = any("\n" in answer.strip() for question in questions for answer in question.answers)
+        return Sheet(questions, found, prompts, seconds, several_lines)
 
     def answer(self, sheet: Sheet, progress: Callable[[int], None] = lambda done: None) -> list[Answer]:
         """One answer a question, in order.
@@ -76,9 +88,7 @@ class Student:
         the choices (which no user would wait for) not counted.
         """
         start = time.perf_counter()
-        # The exam's own answers say how long an answer is meant to be.
-        several_lines = any("\n" in answer.strip() for question in sheet.questions for answer in question.answers)
-        generations = self.model.generate(sheet.prompts, self.max_new_tokens, progress, several_lines)
+        generations = self.model.generate(sheet.prompts, self.max_new_tokens, progress, sheet.several_lines)
         seconds = (time.perf_counter() - start) / max(1, len(sheet.questions))
         branches = [_branches(question) for question in sheet.questions]
         log_probabilities = self.model.log_probabilities(sheet.prompts, branches)

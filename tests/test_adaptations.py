@@ -14,10 +14,11 @@ from safetensors.torch import load_file
 from test_adapt import REPLAY, desk, training
 from transformers import GPT2Config, GPT2LMHeadModel, TrainerCallback
 
-from lab.adapt.fit import KEPT_STEPS, SCHEDULES, Recipe, fit, inputs
+from lab.adapt.fit import KEPT_STEPS, fit, inputs
 from lab.adapt.lora import VARIANTS, LowRankAdaptation
 from lab.adapt.mixture import domain_texts, split
 from lab.adapt.osf import OrthogonalSubspace
+from lab.adapt.recipe import SCHEDULES, Recipe
 from lab.adapt.replay import SelfReplay
 from lab.adapt.watch import Watch
 from lab.adapt.weights import WeightTraining
@@ -26,6 +27,7 @@ from lab.corpus.corpus import Corpus
 from lab.packing import Piece, encode, rows
 from lab.quiz import QUESTIONS, SmallQuiz
 from lab.records import LabError
+from lab.states import States
 from lab.worlds.embedded import StatuteCorpus
 from lab.worlds.general import GeneralWorld
 
@@ -147,7 +149,7 @@ def test_the_rate_follows_its_schedule(schedule, base, corpus, tmp_path, monkeyp
         def on_step_end(self, args, state, control, lr_scheduler=None, **more) -> None:
             seen.append(lr_scheduler.get_last_lr()[0] / 1e-3)
 
-    monkeypatch.setattr("lab.adapt.fit._Looks", Rates)
+    monkeypatch.setattr("lab.adapt.way._Steps", Rates)
     WeightTraining(training(tokens=9000, schedule=schedule)).adapt(base, corpus, desk(tmp_path))
     steps, warm = len(seen), math.ceil(0.1 * len(seen))
     assert steps > 12
@@ -170,7 +172,7 @@ def test_kept_moments_are_those_of_general_text_at_the_base_s_weights(base, corp
             found["weights"] = {name: value.clone() for name, value in model.state_dict().items()}
             found["moments"] = [optimizer.state[p]["exp_avg_sq"].clone() for p in model.parameters()]
 
-    monkeypatch.setattr("lab.adapt.fit._Looks", First)
+    monkeypatch.setattr("lab.adapt.way._Steps", First)
     monkeypatch.setattr("lab.adapt.fit.KEPT_STEPS", 3)
     WeightTraining(training(optimizer="kept")).adapt(base, corpus, desk(tmp_path))
     loaded = base.load("cpu")
@@ -193,8 +195,9 @@ def test_kept_moments_are_those_of_general_text_at_the_base_s_weights(base, corp
 def test_a_piece_cut_before_its_first_answer_teaches_nothing_and_is_no_failure(base, tmp_path):
     loaded = base.load("cpu")
     watch = Watch(loaded.tokenizer, loaded.frame, [], desk(tmp_path))
-    recipe = Recipe(1e-3, "constant_from_end", 0.1, 1, 8, 1)
-    fit(loaded.model, loaded.tokenizer, [[Piece([5, 6, 7], [([8, 9], 2)])]], recipe, watch, None, desk(tmp_path))
+    recipe = Recipe(1e-3, "constant_from_end", 0.1, 1, 8, 1, 30.0)
+    states, packed = States(tmp_path / "states", {}), [[Piece([5, 6, 7], [([8, 9], 2)])]]
+    fit(loaded.model, loaded.tokenizer, packed, recipe, watch, None, states, desk(tmp_path))
     assert not moved(base, loaded)
 
 
@@ -316,5 +319,5 @@ def test_a_stage_is_named_where_there_is_none(random_model: Path):
 
 
 def test_a_recipe_is_plain_values():
-    recipe = Recipe(1e-3, "rewarm_cosine", 0.1, 4, 512, 8)
+    recipe = Recipe(1e-3, "rewarm_cosine", 0.1, 4, 512, 8, 30.0)
     assert json.dumps(recipe.arguments(100)) == '{"lr_scheduler_type": "cosine", "warmup_steps": 10}'

@@ -14,7 +14,7 @@ from hydra.utils import instantiate
 ROOT = Path(__file__).parent.parent
 FLOORS = {
     "records": 0, "ledger": 0, "meter": 0, "store": 0, "runtime": 0, "workspace": 0, "progress": 0, "muon": 0,
-    "bounded": 0,
+    "bounded": 0, "states": 0, "stopping": 0, "secret": 0,
     "corpus": 1, "exam": 1, "worlds": 1,
     "adapt": 2, "context": 2, "base": 2, "model": 2, "framing": 2, "model_folder": 2, "scoring": 2, "served": 2,
     "packing": 2, "curriculum": 2, "flops": 2,
@@ -49,6 +49,42 @@ def test_imports_point_down():
             below = module.split(".")[1]
             assert FLOORS[below] <= FLOORS[room], f"{file} imports {module}, which is above it"
             assert below in APART.get(room, FLOORS), f"{file} imports {module}"
+
+
+FORBIDDEN_IMPORTS = {"pickle", "dill", "cloudpickle", "joblib", "shelve", "marshal"}
+FORBIDDEN_CALLS = {"eval", "exec", "os.system", "os.popen", "yaml.load", "yaml.unsafe_load", "yaml.full_load"}
+
+
+def dangers(source: str) -> list[str]:
+    """What a text of code does that could run what was only data."""
+    found = []
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            names = [node.module or ""] if isinstance(node, ast.ImportFrom) else [alias.name for alias in node.names]
+            found += [name for name in names if name.split(".")[0] in FORBIDDEN_IMPORTS]
+        elif isinstance(node, ast.Call):
+            call = ast.unparse(node.func)
+            given = {word.arg: ast.unparse(word.value) for word in node.keywords}
+            if call in FORBIDDEN_CALLS:
+                found.append(call)
+            if call == "torch.load" and given.get("weights_only") != "True":
+                found.append(f"{call} without weights_only=True")
+            found += [
+                f"{name}=True" for name in ("allow_pickle", "trust_remote_code", "shell") if given.get(name) == "True"
+            ]
+    return found
+
+
+def test_nothing_that_was_only_data_is_run():
+    """Everything under lab/, and the check itself on what it is there to find."""
+    assert {str(file): found for file in files() if (found := dangers(file.read_text()))} == {}
+    for bad in (
+        "import pickle", "from dill import loads", "import joblib.pool", "eval(x)", "yaml.load(f)", "torch.load(f)",
+        "torch.load(f, weights_only=False)", "np.load(f, allow_pickle=True)", "os.system(x)",
+        "subprocess.run(x, shell=True)", "AutoModel.from_pretrained(x, trust_remote_code=True)",
+    ):  # fmt: skip
+        assert dangers(bad), bad
+    assert dangers("torch.load(f, weights_only=True); yaml.safe_load(f); json.load(f)") == []
 
 
 def test_only_the_command_line_knows_hydra():

@@ -280,7 +280,7 @@ def test_a_wrong_embedder_is_named(tmp_path: Path) -> None:
     (model / "evil.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')")
     for modules, message in (
         ([{"idx": 0, "name": "0", "path": "", "type": "evil.Module"}], "evil.Module is code from outside"),
-        ({"type": 1}, "not a list of modules"),
+        ({"type": 1}, "1 is code from outside"),
     ):
         (model / "modules.json").write_text(json.dumps(modules))
         with pytest.raises(LabError, match=message):

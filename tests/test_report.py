@@ -509,20 +509,6 @@ def test_figures_are_worded_for_readers() -> None:
     assert listed(["a", "b", "c"]) == "a, b and c"
 
 
-def test_the_notebook_runs_on_made_up_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = Path(__file__).parent.parent / "notebooks" / "1_read_a_run.ipynb"
-    cells = json.loads(path.read_text())["cells"]
-    for number, (name, chance) in enumerate({"closed_book": 0.02, "rag": 0.7, "gold": 0.97}.items()):
-        large_run(tmp_path / "runs" / name, name, chance, number)
-    (tmp_path / "notebooks").mkdir()
-    monkeypatch.chdir(tmp_path / "notebooks")
-    scope: dict[str, Any] = {"display": str}
-    for cell in cells:
-        if cell["cell_type"] == "code":
-            exec("".join(cell["source"]), scope)
-    assert len(scope["wrong"]) == 5
-
-
 def test_a_prompt_with_the_best_passage_last_is_ranked_by_scores(tmp_path: Path) -> None:
     def first(question: Question) -> Sequence[tuple[str, float]]:
         return [(question.passages[0] if question.passages else "y", 0.9), ("x", 0.5)]

@@ -1,7 +1,6 @@
 """The report on adapted routes: what was forgotten, practice, reverse, several seeds, the picture, the notebook."""
 
 import dataclasses
-import json
 import os
 import re
 import struct
@@ -310,42 +309,6 @@ def test_the_newest_folder_with_an_adapted_route_is_found(tmp_path: Path) -> Non
     assert newest_adapted(tmp_path) == tmp_path / "alone"
     with pytest.raises(LabError, match="no finished run of an adapted route"):
         newest_adapted(tmp_path / "plain")
-
-
-def test_the_notebook_runs_on_made_up_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = Path(__file__).parent.parent / "notebooks" / "2_compare_routes.ipynb"
-    for name in ("closed_book", "rag", "gold", "lora", "cpt", "cpt_rag"):
-        route(tmp_path / "runs" / "today", name, (0, 1))
-    (tmp_path / "notebooks").mkdir()
-    monkeypatch.chdir(tmp_path / "notebooks")
-    scope: dict[str, Any] = {}
-    for cell in json.loads(path.read_text())["cells"]:
-        if cell["cell_type"] == "code":
-            exec("".join(cell["source"]), scope)
-    assert len(scope["questions"]) == 3
-    assert scope["image"].getvalue().startswith(b"\x89PNG")
-
-
-def test_the_forgetting_notebook_runs_on_made_up_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = Path(__file__).parent.parent / "notebooks" / "3_forgetting.ipynb"
-    arms = {"floor": ("closed_book", "rag"), "cpt": ("cpt", "cpt_rag"), "lora": ("lora",), "lora_low": ("lora",)}
-    arms |= dict.fromkeys(("raw", "share_0", "share_05", "share_50"), ("cpt",))
-    for arm, names in arms.items():
-        folder = tmp_path / "runs" / "2026-01-02_03-04-05-known_answers" / arm
-        folder.mkdir(parents=True)
-        share = {"share_0": 0.0, "share_05": 0.05, "share_50": 0.5}.get(arm)
-        words = [f"training.general_share={share}"] if share is not None else []
-        for name in names:
-            route(folder, name, (0, 1), overrides=[f"arm={arm}", *words], settings={"arm": arm})
-    (tmp_path / "notebooks").mkdir()
-    monkeypatch.chdir(tmp_path / "notebooks")
-    scope: dict[str, Any] = {}
-    for cell in json.loads(path.read_text())["cells"]:
-        if cell["cell_type"] == "code":
-            exec("".join(cell["source"]), scope)
-    assert list(scope["points"].index)[:3] == ["rag", "lora arm=lora", "lora arm=lora_low"]
-    assert scope["shares"]["x"].tolist() == [0.0, 0.05, 0.25, 0.5]
-    assert scope["image"].getvalue().startswith(b"\x89PNG")
 
 
 def test_the_newest_experiment_is_found_by_its_name(tmp_path: Path) -> None:

@@ -2,49 +2,27 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator
-from dataclasses import dataclass
-from itertools import accumulate, islice
+from collections.abc import Iterable, Iterator
+from itertools import islice
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
-from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
+from accelerate.utils.memory import should_reduce_batch_size
+from transformers import Trainer
 
+from lab.adapt.recipe import Recipe
 from lab.adapt.watch import Watch
+from lab.adapt.way import Way
 from lab.flops import Counter, Flops, matrices
 from lab.packing import Piece, pack, rows
-from lab.records import LabError
 from lab.runtime import seed_everything
+from lab.states import States
+from lab.stopping import deferred
 from lab.store import JSON
 from lab.workspace import Workspace
 
-STABLE_DECAY_SHARE = 0.2  # The last part of a warmup-stable-decay's steps, over which the rate falls.
 KEPT_STEPS = 64  # Enough for both moments: 0.95^64 is 0.04, 0.9^64 a thousandth.
-SCHEDULES = ("rewarm_cosine", "constant_from_end", "warmup_stable_decay")
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """How to train; see `lab.adapt.training.Training`."""
-
-    learning_rate: float
-    schedule: str
-    warmup_share: float
-    device_rows: int
-    row_tokens: int
-    evaluations: int
-
-    def arguments(self, steps: int) -> dict[str, Any]:
-        """The schedule over so many steps, in the Trainer's words."""
-        warm = math.ceil(self.warmup_share * steps)
-        if self.schedule == "constant_from_end":
-            return {"lr_scheduler_type": "constant"}
-        if self.schedule == "warmup_stable_decay":
-            falling = {"num_decay_steps": math.ceil(STABLE_DECAY_SHARE * steps), "decay_type": "linear"}
-            return {"lr_scheduler_type": self.schedule, "warmup_steps": warm, "lr_scheduler_kwargs": falling}
-        return {"lr_scheduler_type": "cosine", "warmup_steps": warm}
 
 
 def fit(
@@ -54,59 +32,42 @@ def fit(
     recipe: Recipe,
     watch: Watch,
     before: Iterator[Piece] | None,
+    states: States,
     workspace: Workspace,
 ) -> dict[str, JSON]:
-    """Train on all rows once, in their order. before: text whose gradients fill the optimizer's moments first.
+    """Train on all rows once, in their order, from the newest of the states on if there is one.
 
-    Returns padded_tokens, flops and flops_formula, all of it. LabError where the loss is no number any more.
+    before: text whose gradients fill the optimizer's moments first. A batch that does not fit the memory is taken in
+    smaller parts whose gradients are summed. Returns padded_tokens, flops and flops_formula, all of it, and where the
+    training went on from a state what had been used before that (`earlier`). LabError where the loss is no number any
+    more; KeyboardInterrupt after a step that was under way when it came.
     """
-    steps = math.ceil(len(packed) / recipe.device_rows)
-    seen = [0, *accumulate(sum(map(len, row)) for row in packed)]
-    by_step = [seen[min(step * recipe.device_rows, len(packed))] for step in range(steps + 1)]
+    way = Way(model, packed, recipe, watch, states, workspace)
+    gathered = KEPT_STEPS * recipe.device_rows if before is not None else 0
 
     def collate(batch: list[list[Piece]]) -> dict[str, torch.Tensor]:
         return inputs(model, batch, recipe.row_tokens, tokenizer.pad_token_id)
 
-    with TemporaryDirectory() as unused, workspace.progress.step("training", seen[-1], "tokens") as advance:
-        arguments = TrainingArguments(
-            output_dir=unused,
-            per_device_train_batch_size=recipe.device_rows,
-            num_train_epochs=1,
-            train_sampling_strategy="sequential",  # The mixture's order is the order.
-            learning_rate=recipe.learning_rate,
-            **recipe.arguments(steps),
-            weight_decay=0.0,
-            adam_beta2=0.95,
-            save_strategy="no",
-            logging_strategy="no",
-            remove_unused_columns=False,
-            label_names=["labels"],
-            seed=workspace.seed,
-            use_cpu=workspace.device == "cpu",
-            bf16=workspace.device == "cuda",
-            dataloader_pin_memory=workspace.device == "cuda",
-            disable_tqdm=True,
-            report_to="none",
-        )
-        trainer = _FiniteTrainer(
-            model=model,
-            args=arguments,
-            train_dataset=packed,  # A list is a map-style data set.
-            data_collator=collate,
-            callbacks=[_Looks(watch, by_step, recipe.evaluations, advance)],
-        )
-        trainer.remove_callback(PrinterCallback)
+    shown = workspace.progress.step("training", way.seen[-1], "tokens")
+    with TemporaryDirectory() as unused, shown as advance, deferred() as stop:
+        way.begin(advance, stop)
         seed_everything(workspace.seed)
-        gathered = 0
-        if before is not None:
-            gathered = KEPT_STEPS * recipe.device_rows
-            packed_before = islice(rows(before, recipe.row_tokens), gathered)
-            batches = (collate(batch) for batch in iter(lambda: list(islice(packed_before, recipe.device_rows)), []))
-            _gather_moments(trainer, model, batches)
-        trainer.train()
-        counted = packed[: recipe.device_rows]
-        flops = _step_flops(trainer, model, collate(counted)).times((len(packed) + gathered) / len(counted))
-    return {"padded_tokens": len(packed) * recipe.row_tokens - seen[-1], **flops.cost()}
+        while True:
+            trainer = way.trainer(collate, unused)
+            try:
+                if before is not None and way.done == 0:
+                    packed_before = islice(rows(before, recipe.row_tokens), gathered)
+                    _gather_moments(trainer, model, map(collate, _batches(packed_before, recipe.device_rows)))
+                trainer.train()
+                break
+            except RuntimeError as error:
+                if not should_reduce_batch_size(error):
+                    raise
+                way.halve(trainer, error)
+    counted = packed[: way.at_once]
+    flops = _step_flops(trainer, model, collate(counted)).times((len(packed) + gathered) / len(counted))
+    earlier: dict[str, JSON] = {"earlier": way.earlier} if way.earlier else {}
+    return {"padded_tokens": len(packed) * recipe.row_tokens - way.seen[-1], **flops.cost(), **earlier}
 
 
 def inputs(model: Any, batch: list[list[Piece]], row_tokens: int, pad: int) -> dict[str, torch.Tensor]:
@@ -130,7 +91,11 @@ def _step_flops(trainer: Trainer, model: Any, batch: dict[str, torch.Tensor]) ->
     return counter.flops(matrices(model).training(batch["input_ids"].numel()))
 
 
-def _gather_moments(trainer: Trainer, model: Any, batches: Iterator[dict[str, torch.Tensor]]) -> None:
+def _batches(packed: Iterator[list[Piece]], size: int) -> Iterator[list[list[Piece]]]:
+    return iter(lambda: list(islice(packed, size)), [])
+
+
+def _gather_moments(trainer: Trainer, model: Any, batches: Iterable[dict[str, torch.Tensor]]) -> None:
     """Steps at rate zero: AdamW's moments become those of this text at these weights, and no weight moves."""
     optimizer = trainer.create_optimizer()
     peaks = [group["lr"] for group in optimizer.param_groups]
@@ -144,41 +109,3 @@ def _gather_moments(trainer: Trainer, model: Any, batches: Iterator[dict[str, to
         optimizer.zero_grad()
     for group, peak in zip(optimizer.param_groups, peaks, strict=True):
         group["lr"] = peak
-
-
-class _FiniteTrainer(Trainer):
-    """Stops where the loss is no number: every later step would only spread it."""
-
-    def compute_loss(self, model: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
-        if bool((inputs["labels"] == -100).all()):
-            # The budget's last piece may be cut before its first answer; the mean over no token is no number.
-            return model(**inputs).logits.sum() * 0.0
-        loss: Any = super().compute_loss(model, inputs, *args, **kwargs)
-        if not torch.isfinite(loss):
-            raise LabError(
-                f"the training loss is {loss.item()} after {self.state.global_step} steps; nothing was kept: lower the "
-                "learning rate (training.learning_rate)"
-            )
-        return loss
-
-
-class _Looks(TrainerCallback):
-    """Has the way looked at before the first step and at evenly spaced ones, the last among them."""
-
-    def __init__(self, watch: Watch, tokens: list[int], evaluations: int, advance: Any) -> None:
-        steps = len(tokens) - 1
-        self._watch = watch
-        self._tokens = tokens  # Seen after so many steps.
-        self._at = {math.ceil(steps * number / evaluations) for number in range(evaluations + 1)}
-        self._advance = advance
-
-    def _look(self, step: int, model: Any) -> None:
-        if step in self._at:
-            self._watch.look(model, self._tokens[step], self._advance)
-
-    def on_train_begin(self, args: Any, state: Any, control: Any, model: Any = None, **kwargs: Any) -> None:
-        self._look(0, model)
-
-    def on_step_end(self, args: Any, state: Any, control: Any, model: Any = None, **kwargs: Any) -> None:
-        self._advance(self._tokens[state.global_step] - self._tokens[state.global_step - 1])
-        self._look(state.global_step, model)

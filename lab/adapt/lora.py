@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 
-from lab.adapt.training import Training
+from lab.adapt.training import Continuation, Training
 from lab.base import Base
 from lab.corpus.corpus import Corpus
 from lab.model import LanguageModel
 from lab.records import LabError
-from lab.store import JSON, digest
+from lab.store import JSON, Artifact, digest
 from lab.workspace import Workspace
 
 log = logging.getLogger(__name__)
@@ -64,14 +66,33 @@ class LowRankAdaptation:
 
     def adapt(self, base: Base, corpus: Corpus, workspace: Workspace) -> LanguageModel:
         """The base with trained adapters."""
+        return self.load(base, self.train(base, corpus, workspace), workspace)
+
+    def train(self, base: Base, corpus: Corpus, workspace: Workspace, after: Continuation | None = None) -> Artifact:
+        """Trained adapters, made now or kept; after: those that it goes on from, with the corpus what changed.
+
+        LabError where those are no adapters any more.
+        """
         settings: dict[str, JSON] = {
             name: getattr(self, name) for name in ("rank", "targets", "embeddings", "variant", "dropout")
         }
-        # PiSSA takes what its adapters begin with off the base's weights, so they are of no use beside the base.
-        whole = self.variant == "pissa"
-        finish = (lambda model: model.merge_and_unload()) if whole else (lambda model: model)
-        artifact = self.training.artifact("lora", settings, base, corpus, workspace, self._attach, finish)
-        if whole:
+        finish = (lambda model: model.merge_and_unload()) if self._is_whole else (lambda model: model)
+        attach = self._attach
+        if after:
+            if self._is_whole:
+                raise LabError("variant=pissa: it keeps whole weights and no adapters to go on from; take another")
+            settings["before"] = after.weights.digest
+            attach = partial(self._attach_again, after.weights.path)
+        return self.training.artifact("lora", settings, base, corpus, workspace, attach, finish, after)
+
+    @property
+    def _is_whole(self) -> bool:
+        """PiSSA takes what its adapters begin with off the base's weights, so they are of no use beside the base."""
+        return self.variant == "pissa"
+
+    def load(self, base: Base, artifact: Artifact, workspace: Workspace) -> LanguageModel:
+        """The base with these adapters."""
+        if self._is_whole:
             loaded = base.weights().moved(artifact.path).load(workspace.device)
             model: Any = loaded.model
         else:
@@ -86,6 +107,10 @@ class LowRankAdaptation:
             loaded.tokenizer.save_pretrained(self.checkpoint)
             log.info("the merged checkpoint, to be served or used elsewhere: %s", self.checkpoint)
         return LanguageModel(model, loaded.tokenizer, digest(together), frame=loaded.frame)
+
+    def _attach_again(self, path: Path, model: Any) -> Any:
+        self._untie(model)
+        return PeftModel.from_pretrained(model, str(path), is_trainable=True)
 
     def _attach(self, model: Any) -> Any:
         layers = self._layers(model)

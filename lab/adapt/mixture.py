@@ -79,23 +79,27 @@ def mix(
     tokens: int,
     general_share: float,
     random: Random,
+    rehearsed: Sequence[tuple[str, Piece]] = (),
+    rehearsal_share: float = 0.0,
 ) -> Mixture:
     """`tokens` tokens, of which `general_share` are replay, to the token: replay replaces, it does not add.
 
     domain: (source, piece), gone through again and again in new orders. replay: (source, piece), taken as they come.
+    rehearsed: as domain; of what is not replay, `rehearsal_share` comes from it, to the token.
     The share holds all along and not only in the end: at each moment the side that is further behind comes next.
     LabError where the domain's share of the budget is less than one pass over it.
     """
     budget = {"replay": round(tokens * general_share)}
-    budget["domain"] = tokens - budget["replay"]
+    budget["rehearsed"] = round((tokens - budget["replay"]) * rehearsal_share)
+    budget["domain"] = tokens - budget["replay"] - budget["rehearsed"]
     one_pass = sum(len(piece) for _, piece in domain)
     if budget["domain"] < one_pass:
-        needed = one_pass / (1 - general_share) if general_share < 1 else float("inf")
+        needed = one_pass / (1 - general_share) / (1 - rehearsal_share) if general_share < 1 else float("inf")
         raise LabError(
             f"tokens={tokens}, general_share={general_share}: {budget['domain']} tokens are left for the private text, "
             f"and one pass over it takes {one_pass}; give at least tokens={needed:.0f}, or fewer texts"
         )
-    streams = {"domain": _passes(domain, random), "replay": iter(replay)}
+    streams = {"domain": _passes(domain, random), "replay": iter(replay), "rehearsed": _passes(rehearsed, random)}
     done = dict.fromkeys(streams, 0)
     by_source: Counter[str] = Counter()
     pieces = []
@@ -104,7 +108,7 @@ def mix(
         source, piece = next(streams[side])
         piece = cut(piece, budget[side] - done[side])
         done[side] += len(piece)
-        by_source[source if side == "domain" else f"replay {source}"] += len(piece)
+        by_source[source if side == "domain" else f"{side} {source}"] += len(piece)
         pieces.append(piece)
     return Mixture(pieces, dict(by_source), budget["domain"] / one_pass)
 

@@ -14,8 +14,9 @@ from typing import Any
 
 import torch
 
-from lab.adapt.fit import SCHEDULES, Recipe, fit
+from lab.adapt.fit import fit
 from lab.adapt.mixture import Replay, domain_texts, mix, split
+from lab.adapt.recipe import SCHEDULES, Recipe
 from lab.adapt.replay import SelfReplay
 from lab.adapt.watch import Watch
 from lab.base import Base
@@ -25,6 +26,7 @@ from lab.ledger import PRACTICE_BILL, REWORDED_BILL
 from lab.packing import Piece, encode, rows
 from lab.records import LabError, TrainingText, read_jsonl, write_jsonl
 from lab.runtime import versions
+from lab.states import States
 from lab.store import JSON, Artifact, digest
 from lab.workspace import Workspace
 
@@ -36,7 +38,24 @@ WATCHED_DOCUMENTS = 48  # Whose loss is taken on the way: a look at the way, not
 KEY_TEXTS = 64  # Replay texts that go into the artifact's key: enough to see that their source has changed.
 SEEN = "texts.jsonl"
 TRAINING_FORM = 3  # To be raised when training is done in another way: kept weights are then trained again.
+# What weights do not depend on, or what is told by the texts themselves.
+OUTSIDE = ("texts", "wordings", "replay", "checkpoint_seconds")
 OPTIMIZERS = ("fresh", "kept")
+SEEDS_APART = 100_000  # between the general text of one link of a chain and that of the next
+
+
+@dataclass(frozen=True)
+class Continuation:
+    """What a training goes on from: the weights before, and private text that did not change since.
+
+    link: which update this is, from 1: each replays other general text. rehearsal_share: of the private tokens, those
+    from `rehearsed`.
+    """
+
+    weights: Artifact
+    link: int
+    rehearsed: Sequence[TrainingText] = ()
+    rehearsal_share: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -56,7 +75,7 @@ class Training:
     since hardly any base comes with its optimizer.
 
     device_rows rows of row_tokens tokens make a step. evaluations: how often the way is looked at, the start not
-    counted.
+    counted. checkpoint_seconds: how often, at most, all that a killed training goes on from is written.
     """
 
     texts: tuple[str, ...]
@@ -72,6 +91,7 @@ class Training:
     device_rows: int = 4
     row_tokens: int = 512
     evaluations: int = 8
+    checkpoint_seconds: float = 30.0
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "texts", tuple(self.texts))  # A list, as a configuration gives it, is no JSON.
@@ -111,17 +131,36 @@ class Training:
         workspace: Workspace,
         attach: Callable[[Any], Any],
         finish: Callable[[Any], Any] = lambda model: model,
+        after: Continuation | None = None,
     ) -> Artifact:
         """Trained weights, made now or kept from before, and their row in the ledger.
 
         kind, settings: what the adaptation adds to the key. attach: makes the model to train of the base's, and is the
-        place to freeze or to add an adapter. finish: makes what is saved of what was trained. Errors: LabError where an
-        exam question stands in a training text, the loss is no number any more, or the mixture cannot be made.
+        place to freeze or to add an adapter. finish: makes what is saved of what was trained. after: what it goes on
+        from, where that is not the base: it is then billed under `updating`. Errors: LabError where an exam question
+        stands in a training text, the loss is no number any more, or the mixture cannot be made.
         """
         weights = base.weights()
         domain = domain_texts(corpus, self.texts, self.wordings)
         watched = [document.text for document in corpus.documents[:WATCHED_DOCUMENTS]]
         replay = self._replay(base, workspace)
+
+        phase = "updating" if after else "training"
+        if after:
+            digests = [digest(dataclasses.asdict(text)) for text in after.rehearsed]
+            settings = {**settings, "link": after.link, "rehearsed": digests, "share": after.rehearsal_share}
+        key: dict[str, JSON] = {
+            **settings,
+            "form": TRAINING_FORM,
+            "training": digest(self._settings()),
+            "replay": self._replay_digest(replay),
+            "domain": digest([dataclasses.asdict(text) for text in domain]),
+            "base": base.digest,
+            "seed": workspace.seed,
+            "device": workspace.device,
+            "versions": {name: versions()[name] for name in ("torch", "transformers", "peft", "accelerate")},
+        }
+        states = States(workspace.store.states(kind, key), key)
 
         def build(folder: Path) -> Mapping[str, JSON]:
             # Master weights in float32 whatever the base answers in: bfloat16 swallows small steps.
@@ -131,30 +170,23 @@ class Training:
             model = attach(start.model)
             self._question(model)
             watch = Watch(start.tokenizer, start.frame, watched, workspace)
-            cost = self._train(model, start.tokenizer, start.frame, domain, replay, watch, folder, workspace)
+            cost = self._train(
+                model, start.tokenizer, start.frame, domain, replay, watch, folder, states, workspace, after
+            )
             finish(model).save_pretrained(folder)
             start.tokenizer.save_pretrained(folder)
             return cost
 
-        with workspace.ledger.phase("training") as entry:
-            key: dict[str, JSON] = {
-                **settings,
-                "form": TRAINING_FORM,
-                "training": digest(self._settings()),
-                "replay": self._replay_digest(replay),
-                "domain": digest([dataclasses.asdict(text) for text in domain]),
-                "base": base.digest,
-                "seed": workspace.seed,
-                "device": workspace.device,
-                "versions": {name: versions()[name] for name in ("torch", "transformers", "peft", "accelerate")},
-            }
+        with workspace.ledger.phase(phase) as entry:
             artifact = workspace.store.artifact(kind, key, build)
             if artifact.reused:
                 # Another exam may be asked now than when these weights were trained.
                 workspace.refuse_leaks((row["source"], row["text"]) for row in read_jsonl(artifact.path / SEEN))
-                workspace.ledger.add_reused("training", artifact.cost)
+                workspace.ledger.add_reused(phase, artifact.cost)
             else:
                 entry.add(artifact.cost)
+                if "earlier" in artifact.cost:
+                    workspace.ledger.add_reused(phase, artifact.cost["earlier"])
         paid = {"practice": PRACTICE_BILL, "reworded": REWORDED_BILL}
         for bill in corpus.bills:
             if bill.phase in [paid.get(kind) for kind in self.texts]:
@@ -164,7 +196,7 @@ class Training:
     def _settings(self) -> dict[str, JSON]:
         """What of the settings weights depend on: the texts themselves are part of the key, however they were named."""
         fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
-        return {name: value for name, value in fields.items() if name not in ("texts", "wordings", "replay")}
+        return {name: value for name, value in fields.items() if name not in OUTSIDE}
 
     def _replay(self, base: Base, workspace: Workspace) -> Replay | None:
         if self.general_share == 0 and self.optimizer == "fresh":
@@ -194,10 +226,14 @@ class Training:
         replay: Replay | None,
         watch: Watch,
         folder: Path,
+        states: States,
         workspace: Workspace,
+        after: Continuation | None,
     ) -> Mapping[str, JSON]:
         """Train `model`, and note in `folder` every text that it saw. Returns what it took."""
-        seen = {text.plain: text.source for text in domain}
+        rehearsed, share = (after.rehearsed, after.rehearsal_share) if after else ((), 0.0)
+        seed = workspace.seed + SEEDS_APART * (after.link if after else 0)
+        seen = {text.plain: text.source for text in (*domain, *rehearsed)}
 
         def replayed(seed: int) -> Iterator[tuple[str, Piece]]:
             for text in replay.texts(seed) if replay else ():
@@ -205,20 +241,24 @@ class Training:
                 for piece in split(encode(tokenizer, [text], frame)[0], self.row_tokens):
                     yield text.source, piece
 
-        pieces = [
-            (text.source, part)
-            for text, piece in zip(domain, encode(tokenizer, domain, frame), strict=True)
-            for part in split(piece, self.row_tokens)
-        ]
+        def cut(texts: Sequence[TrainingText]) -> list[tuple[str, Piece]]:
+            return [
+                (text.source, part)
+                for text, piece in zip(texts, encode(tokenizer, texts, frame), strict=True)
+                for part in split(piece, self.row_tokens)
+            ]
+
+        pieces, kept = cut(domain), cut(rehearsed) if rehearsed else []
         one_pass = sum(len(piece) for _, piece in pieces)
-        tokens = self.tokens or round((self.passes or 1) * one_pass / (1 - self.general_share))
-        mixture = mix(pieces, replayed(workspace.seed), tokens, self.general_share, Random(f"mixture/{workspace.seed}"))
+        tokens = self.tokens or round((self.passes or 1) * one_pass / (1 - self.general_share) / (1 - share))
+        random = Random(f"mixture/{seed}")
+        mixture = mix(pieces, replayed(seed), tokens, self.general_share, random, kept, share)
         before: Iterator[Piece] | None = None
         if self.optimizer == "kept":  # Of a seed of its own: general text that is not trained on.
-            before = (piece for _, piece in replayed(workspace.seed + 1))
+            before = (piece for _, piece in replayed(seed + 1))
         workspace.refuse_leaks((source, text) for text, source in seen.items())
         packed = list(rows(mixture.pieces, self.row_tokens))
-        fitted = fit(model, tokenizer, packed, self._recipe(), watch, before, workspace)
+        fitted = fit(model, tokenizer, packed, self._recipe(), watch, before, states, workspace)
         write_jsonl(folder / SEEN, ({"source": source, "text": text} for text, source in seen.items()))
         general = sum(count for source, count in mixture.tokens.items() if source.startswith("replay "))
         return {

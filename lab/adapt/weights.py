@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 from dataclasses import dataclass
 from typing import Any
@@ -9,11 +10,12 @@ from typing import Any
 import torch
 from transformers import AutoModelForCausalLM
 
-from lab.adapt.training import Training
+from lab.adapt.training import Continuation, Training
 from lab.base import Base
 from lab.corpus.corpus import Corpus
 from lab.model import LanguageModel
 from lab.records import LabError
+from lab.store import Artifact
 from lab.workspace import Workspace
 
 log = logging.getLogger(__name__)
@@ -43,13 +45,22 @@ class WeightTraining:
 
     def adapt(self, base: Base, corpus: Corpus, workspace: Workspace) -> LanguageModel:
         """The base with its weights trained on."""
+        return self.load(base, self.train(base, corpus, workspace), workspace)
+
+    def train(self, base: Base, corpus: Corpus, workspace: Workspace, after: Continuation | None = None) -> Artifact:
+        """The trained checkpoint, made now or kept; after: what it goes on from, with the corpus what changed."""
         if base.weights().quantize:
             raise LabError(
                 "model.quantize: this pipeline changes the weights themselves, and quantised ones cannot; "
                 "give model.quantize=null, or pipeline=lora"
             )
+        start = base.weights().moved(after.weights.path) if after else base
+        attach = dataclasses.replace(self, start="base")._attach if after else self._attach
         settings = {"part": self.part, "start": self.start}
-        artifact = self.training.artifact("weights", settings, base, corpus, workspace, self._attach)
+        return self.training.artifact("weights", settings, start, corpus, workspace, attach, after=after)
+
+    def load(self, base: Base, artifact: Artifact, workspace: Workspace) -> LanguageModel:
+        """The model of a checkpoint."""
         log.info("the trained checkpoint, to be served or used elsewhere: %s", artifact.path)
         return base.weights().moved(artifact.path).load(workspace.device)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import reduce
 from pathlib import Path
 
 import faiss
@@ -12,6 +13,7 @@ from lab.context.base import PASSAGE_FORM, best_first, check_passages, passage_f
 from lab.context.embedder import Embedder
 from lab.context.vectors import CLOCKS, WORK, encode
 from lab.corpus.corpus import Corpus
+from lab.meter import plus
 from lab.records import LabError
 from lab.runtime import versions
 from lab.store import JSON
@@ -58,11 +60,25 @@ class Dense:
         Passages that any corpus had before are not encoded again. Billed to the phase `indexing`: tokens encoded,
         bytes kept. What earlier runs paid for, the whole index or single vectors, is a row of its own.
         """
+        return self._prepare(corpus, workspace, None)
+
+    def update(self, before: Corpus, corpus: Corpus, workspace: Workspace) -> DenseRanker:
+        """The same where there is an index of the corpus before. Billed to `updating`: what the new passages take."""
+        return self._prepare(corpus, workspace, before)
+
+    def _prepare(self, corpus: Corpus, workspace: Workspace, before: Corpus | None) -> DenseRanker:
         check_passages(corpus)
+        phase = "updating" if before else "indexing"
         embedder = Embedder(self.embedder, workspace.device, self.backend)
 
         def build(folder: Path) -> dict[str, JSON]:
-            made = encode([passage_form(passage) for passage in corpus.passages], embedder, workspace)
+            forms = [passage_form(passage) for passage in corpus.passages]
+            old = {passage_form(passage) for passage in before.passages} if before else set()
+            # First what an update has to encode; all else is kept, unless somebody took it away.
+            anew = [form for form in forms if form not in old]
+            billed = [encode(some, embedder, workspace) for some in ([anew, forms] if before else [forms]) if some]
+            made, earlier = billed[-1], billed[0] if anew else None
+            cost = reduce(plus, (one.cost for one in billed))
             index = faiss.index_factory(made.vectors.shape[1], self.index, faiss.METRIC_INNER_PRODUCT)
             if not index.is_trained:
                 lists = faiss.extract_index_ivf(index).nlist
@@ -76,16 +92,17 @@ class Dense:
             # Written by Python: faiss reports a full disk as an error of its own.
             (folder / "index.faiss").write_bytes(faiss.serialize_index(index).data)
             return {
-                **{name: value for name, value in made.cost.items() if name != "bytes"},
+                **{name: value for name, value in cost.items() if name != "bytes"},
                 "passages": len(corpus.passages),
                 "passages_cut": made.cut,
-                "passages_encoded": made.encoded,
-                "vector_bytes": made.cost["bytes"],
-                "before": made.before,
+                "passages_encoded": sum(one.encoded for one in billed),
+                "vector_bytes": cost["bytes"],
+                "before": earlier.before if earlier else dict.fromkeys(("tokens", *WORK, *CLOCKS), 0),
             }
 
-        with workspace.ledger.phase("indexing") as entry:
+        with workspace.ledger.phase(phase) as entry:
             key: dict[str, JSON] = {
+                **({"before": before.passages_digest} if before else {}),
                 "passages": corpus.passages_digest,
                 "form": PASSAGE_FORM,
                 "embedder": embedder.digest(),
@@ -95,16 +112,16 @@ class Dense:
             artifact = workspace.store.artifact("index", key, build)
             # The store has just verified the SHA-256: faiss reads many damaged files without an error.
             index = faiss.read_index(str(artifact.path / "index.faiss"))
-            cost, before = dict(artifact.cost), artifact.cost["before"]
+            cost, paid = dict(artifact.cost), artifact.cost["before"]
             cost["bytes"] += cost.pop("vector_bytes")
             del cost["before"]
             if not artifact.reused:
                 entry.add(cost)
         if artifact.reused:
-            whole = {name: _sum(cost.get(name), before.get(name)) for name in ("tokens", *WORK, *CLOCKS)}
-            workspace.ledger.add_reused("indexing", {**cost, **whole})
-        elif before["tokens"]:
-            workspace.ledger.add_reused("indexing", before)
+            whole = {name: _sum(cost.get(name), paid.get(name)) for name in ("tokens", *WORK, *CLOCKS)}
+            workspace.ledger.add_reused(phase, {**cost, **whole})
+        elif paid["tokens"]:
+            workspace.ledger.add_reused(phase, paid)
         return DenseRanker(index, [passage.id for passage in corpus.passages], embedder)
 
 

@@ -1,7 +1,8 @@
 """The report: run folders -> data frames, tables, sentences, pictures. No torch, so a notebook opens a run at once.
 
 `load(run_dir)`, `gather(paths)`, `compare(runs_or_paths)`, `forgetting(routes)`, `plane(routes)`,
-`interference(routes)`, `show(paths)`; frames' columns are in the docstrings of `Run` and of these functions.
+`interference(routes)`, `mistakes(run)`, `mistake_shares(runs)`, `show(paths)`; frames' columns are in the docstrings of
+`Run` and of these functions.
 """
 
 from lab.report.compare import compare, routes_of
@@ -9,6 +10,7 @@ from lab.report.find import find_runs, gather, latest, newest_adapted, newest_ex
 from lab.report.forgetting import forgetting
 from lab.report.interference import interference
 from lab.report.load import Run, load
+from lab.report.mistakes import mistake_shares, mistakes
 from lab.report.plane import plane
 from lab.report.scores import metrics
 from lab.report.show import show
@@ -23,6 +25,8 @@ __all__ = [
     "latest",
     "load",
     "metrics",
+    "mistake_shares",
+    "mistakes",
     "newest_adapted",
     "newest_experiment",
     "plane",

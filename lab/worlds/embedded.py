@@ -57,6 +57,23 @@ class StatuteCorpus:
         )
 
 
+@dataclass(frozen=True)
+class EarlierEditions:
+    """The statute book before its updates, for routes that do not begin from nothing."""
+
+    corpus: StatuteCorpus
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.corpus, StatuteCorpus):
+            raise LabError("earlier: only the embedded statute book knows its earlier editions (corpus=statutes)")
+
+    def load(self) -> list[Corpus]:
+        """Versions 0, 1, ..., the one at hand left out."""
+        book = self.corpus.book
+        editions = [dataclasses.replace(book, version=number) for number in range(book.version)]
+        return [dataclasses.replace(self.corpus, book=edition).load() for edition in editions]
+
+
 def _renamed(document: Document) -> Document:
     return dataclasses.replace(document, id=f"other-{document.id}")
 

@@ -25,8 +25,8 @@ class Update:
     """amended: the share of sections in which facts change. repealed, added: how many acts go and come."""
 
     amended: float = 0.1
-    repealed: int = 2
-    added: int = 2
+    repealed: int = 4
+    added: int = 4
 
     def __post_init__(self) -> None:
         if not isinstance(self.amended, int | float) or not 0 <= self.amended <= 1:

@@ -1,0 +1,251 @@
+"""How far a training is: what a killed one goes on from, and what does not fit the memory at once."""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from collections.abc import Callable
+from itertools import accumulate
+from typing import Any
+
+import torch
+from accelerate.utils.memory import clear_device_cache
+from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
+
+from lab.adapt.checkpoint import finite, restore_chance, restore_moments, restore_weights, write
+from lab.adapt.recipe import Recipe
+from lab.adapt.watch import Watch
+from lab.meter import plus, read, used_since
+from lab.packing import Piece
+from lab.records import LabError
+from lab.states import State, States
+from lab.stopping import Stop
+from lab.store import JSON
+from lab.workspace import Workspace
+
+log = logging.getLogger(__name__)
+
+SAVING_SHARE = 20  # A state is written once so many times as long as writing one takes has passed.
+
+
+class Way:
+    """How far a training is, and what it goes on from: after a kill a state, after a full memory itself.
+
+    done: steps. at_once: rows that are taken through the model at a time. seen: tokens after so many rows. earlier:
+    what processes before this one had used.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        packed: list[list[Piece]],
+        recipe: Recipe,
+        watch: Watch,
+        states: States,
+        workspace: Workspace,
+    ) -> None:
+        self._model, self._packed, self._recipe = model, packed, recipe
+        self._watch, self._states, self._workspace = watch, states, workspace
+        self.steps = math.ceil(len(packed) / recipe.device_rows)
+        self.seen = [0, *accumulate(sum(map(len, row)) for row in packed)]
+        self.done, self.at_once = 0, recipe.device_rows
+        self.earlier: dict[str, Any] = {}
+        self._state: State | None = None
+        self._memory: tuple[Any, Any] | None = None
+        self._start = read()
+        self._saved, self._save_seconds = time.perf_counter(), 0.0
+        # Looks at evenly spaced steps, the first and the last among them.
+        looks = recipe.evaluations
+        self._looks = {math.ceil(self.steps * number / looks) for number in range(looks + 1)}
+
+    def begin(self, advance: Callable[..., None], stop: Stop) -> None:
+        """Take the newest state up, where there is one."""
+        self._advance, self._stop = advance, stop
+        self._state = self._states.newest()
+        if self._state is None:
+            return
+        noted = self._state.noted
+        self.done, self.earlier = self._state.step, noted["used"]
+        restore_weights(self._state.path, self._model)
+        same = noted["quiz"] == self._quiz()
+        hidden = {} if same else {"exam_score": None, "general_score": None}  # They were of another exam.
+        self._watch.rows = [{**row, **hidden} for row in noted["losses"]]
+        self._watch.seconds = noted["watching_seconds"]
+        self._advance(self._tokens(self.done))
+        log.info("training goes on after step %d of %d, kept in %s", self.done, self.steps, self._state.path)
+
+    def trainer(self, collate: Callable[..., Any], unused: str) -> Trainer:
+        """A trainer of the rows that are left, with the whole schedule. unused: a folder, which it asks for."""
+        recipe, workspace = self._recipe, self._workspace
+        trainer = _Trainer(
+            self,
+            model=self._model,
+            args=TrainingArguments(
+                output_dir=unused,
+                per_device_train_batch_size=self.at_once,
+                gradient_accumulation_steps=recipe.device_rows // self.at_once,
+                num_train_epochs=1,
+                train_sampling_strategy="sequential",  # The mixture's order is the order.
+                learning_rate=recipe.learning_rate,
+                **recipe.arguments(self.steps),
+                weight_decay=0.0,
+                adam_beta2=0.95,
+                save_strategy="no",
+                logging_strategy="no",
+                remove_unused_columns=False,
+                label_names=["labels"],
+                seed=workspace.seed,
+                use_cpu=workspace.device == "cpu",
+                bf16=workspace.device == "cuda",
+                dataloader_pin_memory=workspace.device == "cuda",
+                disable_tqdm=True,
+                report_to="none",
+            ),
+            train_dataset=self._packed[self.done * recipe.device_rows :],  # A list is a map-style data set.
+            data_collator=collate,
+            callbacks=[_Steps(self)],
+        )
+        trainer.remove_callback(PrinterCallback)
+        return trainer
+
+    def fill(self, optimizer: Any, scheduler: Any = None) -> None:
+        """Give a fresh optimizer, or the schedule over it, what the steps that are done had made of them."""
+        if self._memory is not None:
+            kept = self._memory[1]
+            if scheduler is None:
+                optimizer.load_state_dict(self._memory[0])
+        elif self._state is not None:
+            kept = self._state.noted["schedule"]
+            if scheduler is None:
+                restore_moments(self._state.path, optimizer)
+        else:
+            return
+        if scheduler is not None:
+            scheduler.load_state_dict(kept)
+            for group, rate in zip(optimizer.param_groups, scheduler.get_last_lr(), strict=True):
+                group["lr"] = rate
+
+    def halve(self, trainer: Trainer, error: Exception) -> None:
+        """Take a step's rows in smaller parts from now on. LabError where that cannot help."""
+        smaller = [rows for rows in range(1, self.at_once // 2 + 1) if self._recipe.device_rows % rows == 0]
+        if self.stepping or not smaller:
+            raise LabError(
+                f"the memory of {self._workspace.device} is too small to train this model with rows of "
+                f"{self._recipe.row_tokens} tokens; take another device, or train less of the weights"
+            ) from error
+        self.at_once = smaller[-1]
+        if self.done and trainer.optimizer is not None and trainer.lr_scheduler is not None:
+            self._memory = trainer.optimizer.state_dict(), trainer.lr_scheduler.state_dict()
+        self._model.zero_grad()
+        clear_device_cache(garbage_collection=True)
+        times = self._recipe.device_rows // self.at_once
+        log.warning("a step of the training does not fit the memory; taken as %d times %d rows", times, self.at_once)
+
+    stepping = False  # Whether the weights are being changed: nobody can tell which of them have been.
+
+    def begin_step(self) -> None:
+        """Before each step: after a kill the first one draws what it would have drawn."""
+        if self._state is not None and self._memory is None and self.done == self._state.step:
+            restore_chance(self._state.noted["chance"])
+
+    def end_step(self, optimizer: Any, scheduler: Any) -> None:
+        """After each step: it is shown, looked at, and kept when it is time or somebody asked to stop."""
+        self.done += 1
+        self._advance(self._tokens(self.done) - self._tokens(self.done - 1))
+        self.look()
+        due = max(self._recipe.checkpoint_seconds, SAVING_SHARE * self._save_seconds)
+        if self._stop.asked or time.perf_counter() - self._saved > due:
+            self._save(optimizer, scheduler)
+        if self._stop.asked:
+            self._stop.now()
+
+    def look(self) -> None:
+        """Measure the model if it is time to and it has not been done."""
+        tokens, rows = self._tokens(self.done), self._watch.rows
+        if self.done in self._looks and (not rows or rows[-1]["tokens"] != tokens):
+            self._watch.look(self._model, tokens, self._advance)
+
+    def lost(self) -> str:
+        """What is left of a training whose loss is no number any more."""
+        newest = self._states.newest()
+        return f"the weights after {newest.step} steps are kept in {newest.path}" if newest else "nothing was kept"
+
+    def _save(self, optimizer: Any, scheduler: Any) -> None:
+        if not finite(self._model):
+            return  # The next step will say so; until then the state before is the good one.
+        began = time.perf_counter()
+        used = used_since(self._start)
+        noted: dict[str, JSON] = {
+            "used": plus(used, self.earlier) if self.earlier else used,
+            "losses": self._watch.rows,
+            "watching_seconds": self._watch.seconds,
+            "quiz": self._quiz(),
+        }
+        self._states.save(self.done, lambda folder: {**write(folder, self._model, optimizer, scheduler), **noted})
+        self._saved = time.perf_counter()
+        self._save_seconds = self._saved - began
+
+    def _tokens(self, step: int) -> int:
+        return self.seen[min(step * self._recipe.device_rows, len(self._packed))]
+
+    def _quiz(self) -> str | None:
+        return self._workspace.quiz.digest if self._workspace.quiz else None
+
+
+class _Trainer(Trainer):
+    """Goes on with what `way` has, and stops where the loss is no number: every later step would only spread it."""
+
+    def __init__(self, way: Way, **settings: Any) -> None:
+        self._way = way
+        super().__init__(**settings)
+
+    def create_optimizer(self, *args: Any, **kwargs: Any) -> Any:
+        fresh = self.optimizer is None
+        optimizer = super().create_optimizer(*args, **kwargs)
+        if fresh:
+            self._way.fill(optimizer)
+        return optimizer
+
+    def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> Any:
+        fresh = self.lr_scheduler is None
+        scheduler = super().create_scheduler(self._way.steps, optimizer)
+        if fresh:
+            self._way.fill(self.optimizer, scheduler)
+        return scheduler
+
+    def compute_loss(self, model: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
+        if bool((inputs["labels"] == -100).all()):
+            # The budget's last piece may be cut before its first answer; the mean over no token is no number.
+            return model(**inputs).logits.sum() * 0.0
+        loss: Any = super().compute_loss(model, inputs, *args, **kwargs)
+        if not torch.isfinite(loss):
+            raise LabError(
+                f"the training loss is {loss.item()} after {self._way.done} steps; {self._way.lost()}: lower the "
+                "learning rate (training.learning_rate)"
+            )
+        return loss
+
+
+class _Steps(TrainerCallback):
+    """Tells the way of every step."""
+
+    def __init__(self, way: Way) -> None:
+        self._way = way
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self._way.look()
+
+    def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self._way.begin_step()
+
+    def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self._way.stepping = True
+
+    def on_optimizer_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self._way.stepping = False
+
+    def on_step_end(
+        self, args: Any, state: Any, control: Any, optimizer: Any = None, lr_scheduler: Any = None, **kwargs: Any
+    ) -> None:
+        self._way.end_step(optimizer, lr_scheduler)

@@ -1,0 +1,83 @@
+"""What changed between two states of a corpus, by the ids and texts of its documents."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Protocol
+
+from lab.corpus.corpus import Corpus
+from lab.records import LabError
+
+
+class Earlier(Protocol):
+    """The states of a corpus before the one at hand."""
+
+    def load(self) -> list[Corpus]:
+        """Oldest first; none where the corpus never changed."""
+        ...
+
+
+def earlier_corpora(earlier: Earlier) -> list[Corpus]:
+    """The states before the one at hand, oldest first. LabError where there is none."""
+    found = earlier.load()
+    if not found:
+        raise LabError("there is no earlier corpus to begin with; give one that was updated (corpus.book.version=1)")
+    return found
+
+
+@dataclass(frozen=True)
+class Changes:
+    """What an update did to a corpus.
+
+    changed, unchanged: the documents of the new state that the old one did not have like this, and those it had, each
+    with its passages and with the practice and reworded copies that are made of it; None where there is no document.
+    deleted: ids of documents that are gone.
+    """
+
+    changed: Corpus | None
+    unchanged: Corpus | None
+    deleted: tuple[str, ...]
+
+
+def changes(old: Corpus, new: Corpus) -> Changes:
+    """The new corpus, parted by what the old one held already.
+
+    A reworded copy belongs to the changes where its own text is new. A practice question does where one of the
+    documents that it names changed, or, where it names none, where it was not asked before.
+    """
+    before = {document.id: document.text for document in old.documents}
+    changed = {document.id for document in new.documents if before.get(document.id) != document.text}
+    copies = {(copy.id, copy.text) for copy in old.reworded}
+    fresh = {copy.id for copy in new.reworded if (copy.id, copy.text) not in copies}
+    asked = set(old.practice)
+    touched = {one.id for one in new.practice if (set(one.documents) & changed if one.documents else one not in asked)}
+    kept = {document.id for document in new.documents}
+    return Changes(
+        changed=_part(new, changed, fresh, touched),
+        unchanged=_part(
+            new,
+            kept - changed,
+            {copy.id for copy in new.reworded} - fresh,
+            {one.id for one in new.practice} - touched,
+        ),
+        deleted=tuple(id for id in before if id not in kept),
+    )
+
+
+def _part(
+    corpus: Corpus, documents: Collection[str], copies: Collection[str], practice: Collection[str]
+) -> Corpus | None:
+    if not documents:
+        return None
+    return dataclasses.replace(
+        corpus,
+        documents=tuple(document for document in corpus.documents if document.id in documents),
+        passages=tuple(passage for passage in corpus.passages if passage.document_id in documents),
+        practice=tuple(question for question in corpus.practice if question.id in practice),
+        reworded=tuple(copy for copy in corpus.reworded if copy.id in copies),
+        facts=None,
+        bills=(),
+        partial=True,
+    )
