@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
 import pytest
 from test_report import large_run
@@ -27,13 +26,14 @@ MACHINE = {"environment": {"device": "cpu", "gpu": None, "threads": 2}}
 CHANCES = {"closed_book": 0.02, "random": 0.1, "rag": 0.7, "gold": 0.97, "lora": 0.3, "cpt": 0.4, "cpt_rag": 0.72}
 
 
-@pytest.fixture
-def routes(tmp_path: Path) -> list[Route]:
+@pytest.fixture(scope="module")
+def routes(tmp_path_factory: pytest.TempPathFactory) -> list[Route]:
+    root = tmp_path_factory.mktemp("routes")
     made = []
     for number, (name, chance) in enumerate(CHANCES.items()):
         trained = name in ("lora", "cpt", "cpt_rag")
         costs = [Entry("ingest", seconds=1.0), *([Entry("training", seconds=300.0)] if trained else [])]
-        folder = large_run(tmp_path / name, name, chance, number, 0.8 if trained else 0.9, costs=costs, **MACHINE)
+        folder = large_run(root / name, name, chance, number, 0.8 if trained else 0.9, costs=costs, **MACHINE)
         if trained:
             names = ("domain_loss", "general_loss", "domain_bits_per_byte", "general_bits_per_byte")
             rows = [{"tokens": t, **dict.fromkeys(names, 2 - t / 1000)} for t in (0, 500, 1000)]
