@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: help setup exam known upkeep smoke test check base notebooks clean
+.PHONY: help setup exam known upkeep smoke test faults check base notebooks clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -25,6 +25,9 @@ smoke: $(READY) ## the same at its smallest, in under a minute; its figures say 
 
 test: $(READY) ## run the tests, two at a time
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
+
+faults: $(READY) ## kill runs 200 times (kills=N) in the middle of their writes and at random, and compare what they end with
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.faults.kills $(or $(kills),200)
 
 check: $(READY) ## lint, format and types
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy lab

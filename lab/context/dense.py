@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import reduce
 from pathlib import Path
 
 import faiss
@@ -13,7 +12,6 @@ from lab.context.base import PASSAGE_FORM, best_first, check_passages, passage_f
 from lab.context.embedder import Embedder
 from lab.context.vectors import CLOCKS, WORK, encode
 from lab.corpus.corpus import Corpus
-from lab.meter import plus
 from lab.records import LabError
 from lab.runtime import versions
 from lab.store import JSON
@@ -74,11 +72,9 @@ class Dense:
         def build(folder: Path) -> dict[str, JSON]:
             forms = [passage_form(passage) for passage in corpus.passages]
             old = {passage_form(passage) for passage in before.passages} if before else set()
-            # First what an update has to encode; all else is kept, unless somebody took it away.
             anew = [form for form in forms if form not in old]
-            billed = [encode(some, embedder, workspace) for some in ([anew, forms] if before else [forms]) if some]
-            made, earlier = billed[-1], billed[0] if anew else None
-            cost = reduce(plus, (one.cost for one in billed))
+            billed = encode(anew or forms, embedder, workspace)
+            made = encode(forms, embedder, workspace) if before else billed  # What did not change is kept already.
             index = faiss.index_factory(made.vectors.shape[1], self.index, faiss.METRIC_INNER_PRODUCT)
             if not index.is_trained:
                 lists = faiss.extract_index_ivf(index).nlist
@@ -92,12 +88,12 @@ class Dense:
             # Written by Python: faiss reports a full disk as an error of its own.
             (folder / "index.faiss").write_bytes(faiss.serialize_index(index).data)
             return {
-                **{name: value for name, value in cost.items() if name != "bytes"},
+                **{name: value for name, value in billed.cost.items() if name != "bytes"},
                 "passages": len(corpus.passages),
                 "passages_cut": made.cut,
-                "passages_encoded": sum(one.encoded for one in billed),
-                "vector_bytes": cost["bytes"],
-                "before": earlier.before if earlier else dict.fromkeys(("tokens", *WORK, *CLOCKS), 0),
+                "passages_encoded": billed.encoded,
+                "vector_bytes": billed.cost["bytes"],
+                "before": billed.before if anew else dict.fromkeys(("tokens", *WORK, *CLOCKS), 0),
             }
 
         with workspace.ledger.phase(phase) as entry:
