@@ -18,6 +18,7 @@ from lab.report.forgetting import forgetting
 from lab.report.interference import interference
 from lab.report.load import load, read_manifest
 from lab.report.phases import phases
+from lab.report.phases_table import print_phases
 from lab.report.plane import plane
 from lab.report.table import plain_console, print_table
 from lab.report.verdict import verdict
@@ -60,9 +61,11 @@ def show(
                 [load(folder) for folder in find_runs(tuning) if read_manifest(folder)["finished"]] if tuning else []
             )
             bills = bill(routes, prices, use, tried)
+            worked = phases(routes)
             met = break_even([route for route in routes if not route.is_control], prices)
     console = plain_console()
     print_table(frame, forgotten, interfered, routes, reference, console)
+    print_phases(worked, routes, console)
     print_bill(bills, frame, routes, prices, use, console)
     console.print()
     for sentence in [*verdict(frame, routes, reference), *told_break_even(bills, routes, reference, prices, use)]:
@@ -72,7 +75,7 @@ def show(
     for warning in warnings(routes, reference):
         console.print(Text(f"Warning: {warning}", style="yellow"))
     tables = {"forgetting": forgotten, "plane": plane(routes, forgotten), "interference": interfered}
-    tables |= {"costs": bills, "break_even": met, "phases": phases(routes)}
+    tables |= {"costs": bills, "break_even": met, "phases": worked}
     beside = {target.with_name(f"{name}.csv"): table for name, table in tables.items()}
     parquet, picture, page = (target.with_name(name) for name in ("comparison.parquet", "comparison.png", PAGE))
     written = [target, parquet]
