@@ -10,7 +10,7 @@ from test_report import large_run
 from lab.ledger import Entry
 from lab.records import write_jsonl
 from lab.report import compare, forgetting, load, plane, routes_of
-from lab.report.bill import Use, bill, read_prices
+from lab.report.bill import USE, Use, bill, read_prices
 from lab.report.page.figure import Figure
 from lab.report.page.figures import figures
 from lab.report.page.panels import Curve as Line
@@ -45,7 +45,7 @@ def routes(tmp_path_factory: pytest.TempPathFactory) -> list[Route]:
 
 def drawn(routes: list[Route], reference: str = "rag") -> dict[str, Figure]:
     frame = compare([run for route in routes for run in route.runs], reference)
-    return {figure.id: figure for figure in figures(frame, forgetting(routes), routes, reference, PRICES)}
+    return {figure.id: figure for figure in figures(frame, forgetting(routes), routes, reference, PRICES, USE)}
 
 
 def texts(svg: str) -> list[tuple[float, float, str, str]]:

@@ -266,3 +266,16 @@ def test_amounts_are_written_without_exponents() -> None:
     assert [money(value) for value in (0, 0.0000234, 0.1, 4.54, 9.96, 12_400)] == [
         *("0", "0.000023", "0.10", "4.5", "10", "12,400")
     ]
+
+
+def test_the_work_of_an_artifact_stands_once_with_its_reason(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = Entry("training", 100, 90, 700, 5, 9 * 10**8, False, {"flops_note": "attention is 31 %"}, 100, 200, 4e9, 3e9)
+    kept = dataclasses.replace(made, seconds=99.9, reused=True)
+    for name, costs in (("cpt", [made]), ("cpt_rag", [Entry("training", 0.2), kept]), ("closed_book", [])):
+        small_run(tmp_path / name, name, ["q1"], costs=costs, environment=CPU)
+    rows = said(capsys, str(tmp_path)).split("The work of preparation.")[1].split("Costs in")[0]
+    assert "cpt, training 100 90 700 100 200 4 3 900 MB - 5 B - cpt_rag" in rows
+    assert "cpt and cpt_rag, training: attention is 31 %." in rows
+    assert "Joules: not readable" in rows

@@ -18,6 +18,7 @@ from lab.report.forgetting import forgetting
 from lab.report.interference import interference
 from lab.report.load import load, read_manifest
 from lab.report.phases import phases
+from lab.report.phases_table import print_phases
 from lab.report.plane import plane
 from lab.report.table import plain_console, print_failures, print_table
 from lab.report.verdict import verdict
@@ -60,10 +61,12 @@ def show(
                 [load(folder) for folder in find_runs(tuning) if read_manifest(folder)["finished"]] if tuning else []
             )
             bills = bill(routes, prices, use, tried)
+            worked = phases(routes)
             met = break_even([route for route in routes if not route.is_control], prices)
     console = plain_console()
     print_table(frame, forgotten, interfered, routes, reference, console)
     print_failures(failures(paths), console)
+    print_phases(worked, routes, console)
     print_bill(bills, frame, routes, prices, use, console)
     console.print()
     for sentence in [*verdict(frame, routes, reference), *told_break_even(bills, routes, reference, prices, use)]:
@@ -73,7 +76,7 @@ def show(
     for warning in warnings(routes, reference):
         console.print(Text(f"Warning: {warning}", style="yellow"))
     tables = {"forgetting": forgotten, "plane": plane(routes, forgotten), "interference": interfered}
-    tables |= {"costs": bills, "break_even": met, "phases": phases(routes)}
+    tables |= {"costs": bills, "break_even": met, "phases": worked}
     beside = {target.with_name(f"{name}.csv"): table for name, table in tables.items()}
     parquet, picture, page = (target.with_name(name) for name in ("comparison.parquet", "comparison.png", PAGE))
     written = [target, parquet]
@@ -95,7 +98,7 @@ def show(
             written.append(picture)
         except LabError as error:
             notes.append(f"No picture: {error}.")
-        page.write_text(build(frame, forgotten, routes, reference, prices, left_out), encoding="utf-8")
+        page.write_text(build(frame, forgotten, routes, reference, prices, use, left_out), encoding="utf-8")
         written.append(page)
     except OSError as error:
         raise LabError(f"{target}: cannot be written ({error}); name another place with --csv") from None

@@ -12,7 +12,7 @@ import pandas as pd
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
-from lab.report.bill import Prices
+from lab.report.bill import Prices, Use
 from lab.report.page.browser import as_json, browser_data
 from lab.report.page.figures import figures
 from lab.report.page.tables import score_table
@@ -30,13 +30,14 @@ def build(
     routes: Sequence[Route],
     reference: str,
     prices: Prices,
+    use: Use,
     told: Sequence[str] = (),
 ) -> str:
     """The whole page as text: the same for the same runs, wherever they lie and whenever it is made.
 
-    frame: of `compare`. forgotten: of `forgetting`. prices: of machines and people. told: what else is to be
-    said of these runs. All text of documents,
-    questions and answers is escaped, and a policy in the page lets no script run but its own and nothing be fetched.
+    frame: of `compare`. forgotten: of `forgetting`. prices: of machines and people. use: how much is asked.
+    told: what else is to be said of these runs. All text of documents, questions and answers is escaped, and a policy in
+    the page lets no script run but its own and nothing be fetched.
     """
     sentences = verdict(frame, routes, reference)
     style, script = _asset("page.css"), _asset("page.js")
@@ -52,7 +53,7 @@ def build(
         leaks=leaks(routes),
         warnings=warnings(routes, reference),
         reference=reference,
-        figures=figures(frame, forgotten, routes, reference, prices),
+        figures=figures(frame, forgotten, routes, reference, prices, use),
         table=score_table(frame, forgotten, routes, reference),
         notes=[*notes(frame, forgotten, routes, reference), *told],
         sources=_sources(routes),

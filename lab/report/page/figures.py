@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from lab.report.bill import Prices
+from lab.report.bill import Prices, Use
 from lab.report.compare import base_of
 from lab.report.page.figure import DESK, PHONE, Figure, asked_told, ends_of, marks_told, seeds_told
 from lab.report.page.marks import marks
@@ -31,12 +31,17 @@ CURVES = {
 
 
 def figures(
-    frame: pd.DataFrame, forgotten: pd.DataFrame, routes: Sequence[Route], reference: str, prices: Prices
+    frame: pd.DataFrame,
+    forgotten: pd.DataFrame,
+    routes: Sequence[Route],
+    reference: str,
+    prices: Prices,
+    use: Use,
 ) -> list[Figure]:
     """Every picture that these runs allow, in the order of the page."""
     made = (
         _plane(routes, forgotten),
-        quality_against_cost(frame, routes, prices),
+        quality_against_cost(frame, routes, prices, use),
         where_cheaper(routes, reference, prices),
         _parts(frame, routes, reference),
         _curves(routes),

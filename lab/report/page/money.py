@@ -19,7 +19,6 @@ from lab.report.page.tables import Plain
 from lab.report.scores import Route
 from lab.report.wording import percent, points, seconds, span
 
-USE = Use(questions_per_day=1000, updates_per_month=1)  # where quality is held against cost; said beside the picture
 DIFFERENCE = ("difference", "difference_low", "difference_high")
 KEY = [
     *(
@@ -34,8 +33,8 @@ UPDATES = (0, 1, 30)  # a month, of the table of break-even points
 MANY = 8  # routes beyond which the table has the pairs with the reference alone
 
 
-def quality_against_cost(frame: pd.DataFrame, routes: Sequence[Route], prices: Prices) -> Figure | None:
-    bills = bill(routes, prices, USE).set_index("pipeline")
+def quality_against_cost(frame: pd.DataFrame, routes: Sequence[Route], prices: Prices, use: Use) -> Figure | None:
+    bills = bill(routes, prices, use).set_index("pipeline")
     looks = marks(routes)
     priced = [route for route in routes if bills.loc[route.pipeline, "monthly_cost"] > 0]  # NaN, not known, is not
     if len(priced) < 2:
@@ -62,16 +61,16 @@ def quality_against_cost(frame: pd.DataFrame, routes: Sequence[Route], prices: P
         "exam",
         *(f"{name}, {prices.currency}" for name in ("prepare", "an update", "a thousand questions")),
     ]
-    use = f"{USE.questions_per_day:g} questions a day and {USE.updates_per_month:g} update a month"
+    how_much = f"{use.questions_per_day:g} questions a day and {use.updates_per_month:g} update(s) a month"
     ahead = "" if prices.months_ahead == 0 else f", {prices.months_ahead:g} months ahead by an assumed trend"
     return Figure(
         "cost",
         "Cost",
         "What a score costs a month",
-        f"Exam score over the cost of a month at {use}. Left is cheaper.",
+        f"Exam score over the cost of a month at {how_much}. Left is cheaper.",
         f"Bars: {seeds_told(routes)}; n = {len(routes[0].choose('exam'))} questions. A cost is one measurement and has "
         f"no interval; prices are assumptions{ahead}. {marks_told(drawn)}",
-        Plain(f"Cost at {use}", [*heads, f"a month, {prices.currency}", "on the front"], rows),
+        Plain(f"Cost at {how_much}", [*heads, f"a month, {prices.currency}", "on the front"], rows),
         pair=[
             scatter(drawn, *axes, *size, "Score against cost. " + "; ".join(p.said for p in drawn))
             for size in (DESK, PHONE)
