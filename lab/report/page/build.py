@@ -36,8 +36,8 @@ def build(
     """The whole page as text: the same for the same runs, wherever they lie and whenever it is made.
 
     frame: of `compare`. forgotten: of `forgetting`. prices: of machines and people. use: how much is asked.
-    told: what else is to be said of these runs. All text of documents, questions and answers is escaped, and a policy in
-    the page lets no script run but its own and nothing be fetched.
+    told: what else is to be said of these runs. All text of documents, questions and answers is escaped, and a policy
+    in the page lets no script run but its own and nothing be fetched.
     """
     sentences = verdict(frame, routes, reference)
     style, script = _asset("page.css"), _asset("page.js")
