@@ -223,7 +223,7 @@ def read_jsonl(path: Path) -> Iterator[dict[str, Any]]:
         for number, line in enumerate(file, 1):
             try:
                 row = json.loads(line)
-            except json.JSONDecodeError as error:
+            except (ValueError, RecursionError) as error:  # ValueError: also a number of thousands of digits
                 raise LabError(f"{path}, line {number}: not JSON ({error}); mend or delete the line") from None
             if not isinstance(row, dict):
                 raise LabError(f"{path}, line {number}: a JSON object is needed, one a line")

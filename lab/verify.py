@@ -72,7 +72,7 @@ def _metrics(run: Run) -> Iterator[str]:
         return
     try:
         before = _leaves(json.loads(path.read_text(encoding="utf-8")))
-    except ValueError:
+    except (ValueError, RecursionError):
         yield "metrics.json is no JSON"
         return
     now = _leaves(metrics(run))

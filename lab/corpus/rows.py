@@ -124,7 +124,7 @@ class HubCorpus:
                     raise ValueError(f"no split {self.split!r}; it has {', '.join(saved)}")
                 return saved[self.split]
             return datasets.load_dataset(self.path, self.subset, split=self.split, streaming=self.streaming)
-        except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
+        except Exception as error:  # A builder chosen by whatever lies there may raise anything.
             raise LabError(
                 f"corpus.path={self.path}: no data set can be read there ({_words(error)}); give a folder with data "
                 "files, a folder that save_to_disk wrote, or a name on the hub; corpus.subset= and corpus.split= choose"

@@ -61,11 +61,12 @@ class Prices:
 
     def __post_init__(self) -> None:
         if not isinstance(self.currency, str) or not self.currency:
-            raise LabError(f"prices: currency={self.currency}: a name is needed, such as EUR")
+            raise LabError("prices: currency: a name is needed, such as EUR")
         for item in dataclasses.fields(self):
             value = getattr(self, item.name)
             if item.name != "currency" and not _is_amount(value):
-                raise LabError(f"prices: {item.name}={value}: a number of at least 0 is needed")
+                shown = value if isinstance(value, str | int | float) else type(value).__name__
+                raise LabError(f"prices: {item.name}={shown}: a number of at least 0 is needed")
         for name in ("trend_months", "training_falls_to", "answering_falls_to"):
             if getattr(self, name) == 0:
                 raise LabError(f"prices: {name}=0: a number above 0 is needed")

@@ -205,7 +205,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         raise LabError(f"{folder}: no {MANIFEST}, so this is no run folder; name one, or a folder of runs")
     try:
         manifest = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise LabError(f"{path}: not JSON ({error}); run it again, or delete the folder") from None
     missing = [key for key in MANIFEST_KEYS if not isinstance(manifest, dict) or key not in manifest]
     if missing:
