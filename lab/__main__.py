@@ -6,6 +6,7 @@ Configuration ends here: what goes on to `lab.run` are objects and values.
 from __future__ import annotations
 
 import errno
+import logging
 import os
 import shlex
 import sys
@@ -15,20 +16,24 @@ from typing import Any
 import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException, InstantiationException
+from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import InterpolationKeyError, OmegaConfBaseException
 
 from lab.arms import arms_of, folder_of
 from lab.progress import PLAIN, Progress, flags, speak, step, verbose
-from lab.records import LabError
+from lab.records import FAILURE, Failure, LabError, write_jsonl
 from lab.report import Prices, show
 from lab.runtime import quiet_libraries
 from lab.secret import refuse_secrets
-from lab.stopping import Terminated, exit_code, install
+from lab.stopping import Overdue, Terminated, exit_code, install, within
+
+log = logging.getLogger("lab")
 
 CONF = Path(__file__).resolve().parent.parent / "conf"
 
 finished: list[Path] = []
+failed: list[tuple[BaseException, Path]] = []
 reference = "rag"
 prices: Prices | None = None
 level = PLAIN
@@ -49,9 +54,39 @@ class Stopped(BaseException):
 def main(config: DictConfig) -> None:
     """One route sits the exam; in a multirun hydra calls this once a route."""
     try:
-        _run(config)
+        with within(_seconds(config.limit_seconds)):
+            _run(config)
     except TOLD as error:
-        raise Stopped(error) from error
+        # Of several routes those that can go on do; a configuration that cannot be read stops them all.
+        if not _several() or not isinstance(error, LabError):
+            raise Stopped(error) from error
+        _note_failure(config, error)
+    except (Exception, Overdue) as error:
+        if not _several():
+            raise
+        _note_failure(config, error)
+
+
+def _several() -> bool:
+    return bool(HydraConfig.get().mode == RunMode.MULTIRUN)
+
+
+def _seconds(limit: Any) -> float | None:
+    if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int | float) or limit <= 0):
+        raise LabError(f"limit_seconds={limit}: a number above 0, or null, is needed")
+    return limit
+
+
+def _note_failure(config: DictConfig, error: BaseException) -> None:
+    """Say what became of a route, in the log and in its folder, where the report finds it."""
+    settings = HydraConfig.get()
+    name, folder = settings.runtime.choices["pipeline"], Path(settings.runtime.output_dir)
+    failure = Failure.of(error, name, config.seed)
+    failed.append((error, folder))
+    folder.mkdir(parents=True, exist_ok=True)
+    write_jsonl(folder / FAILURE, [failure])
+    trace = error if failure.kind == "fault" else None  # The code's own: where it arose is of use.
+    log.error("%s failed (%s): %s", name, failure.kind, failure.reason, exc_info=trace)
 
 
 def _run(config: DictConfig) -> None:
@@ -128,13 +163,14 @@ def _one_line(error: BaseException) -> str:
 
 
 def command_line() -> int:
-    """Exit codes: 0 done, 1 where arms of an experiment failed, 2 a mistake the user can mend, 130 and 143 stopped by
-    Ctrl-C and by SIGTERM.
+    """Exit codes: 0 done, 1 where some of several routes or arms failed, 2 a mistake the user can mend, 130 and 143
+    stopped by Ctrl-C and by SIGTERM.
     """
     global level
     given = sys.argv[1:]
     install()
     finished.clear()
+    failed.clear()
     speak(PLAIN)
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Errors come here instead of being printed with hydra's traceback.
     try:
@@ -149,9 +185,18 @@ def command_line() -> int:
             main()
         except Stopped as stopped:
             raise stopped.error from stopped.error.__cause__  # `from None` would take its reason off it.
+        if failed and not finished:
+            error = failed[0][0]
+            if isinstance(error, LabError) or verbose():
+                raise error
+            print(f"lab: every route failed, the first of them: {_one_line(error)}", file=sys.stderr)
+            return 1
         if finished:
-            runs = [Path(os.path.relpath(folder)) for folder in finished]
+            runs = [Path(os.path.relpath(folder)) for folder in (*finished, *(folder for _, folder in failed))]
             show(runs, reference, csv=(runs[0].parent if len(runs) > 1 else runs[0]) / "comparison.csv", prices=prices)
+        if failed:
+            print(f"lab: {len(failed)} of {len(failed) + len(finished)} routes failed; see above", file=sys.stderr)
+            return 1
     except TOLD as error:
         # Some of hydra's own errors are OSErrors too, without a number.
         if verbose() or (isinstance(error, OSError) and error.errno not in (*DISK, None)):

@@ -31,7 +31,7 @@ from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 
 from lab.progress import PLAIN, QUIET, VERBOSE
-from lab.records import LabError
+from lab.records import FAILURE, Failure, LabError, write_jsonl
 from lab.stopping import Terminated
 
 
@@ -77,6 +77,10 @@ class Arms:
                         done = len(self.words) - len(waiting) - len(running)
                         how = "done" if process.returncode == 0 else f"failed: {_last_line(_log(root, arm))}"
                         failed += [arm] * (process.returncode != 0)
+                        if process.returncode < 0:  # It could not say so itself.
+                            reason = f"{signal.Signals(-process.returncode).name}; see {_log(root, arm).name}"
+                            (root / arm).mkdir(exist_ok=True)
+                            write_jsonl(root / arm / FAILURE, [Failure(arm, 0, "killed", reason)])
                         if not quiet or process.returncode:
                             seconds = time.monotonic() - begun
                             console.print(f"  [{done}/{len(self.words)}] {arm}, {seconds:.0f} s: {how}")

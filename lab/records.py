@@ -15,7 +15,24 @@ from typing import Any
 
 
 class LabError(Exception):
-    """A mistake the user can mend. The message names the thing and the mend; it is shown without a traceback."""
+    """A mistake the user can mend. The message names the thing and the mend; it is shown without a traceback.
+
+    kind: what a failed run is listed as.
+    """
+
+    kind = "mistake"
+
+
+class DivergedError(LabError):
+    """A training whose loss is no number any more."""
+
+    kind = "diverged"
+
+
+class MemoryFullError(LabError):
+    """There is less memory than the work takes, however it is parted."""
+
+    kind = "out of memory"
 
 
 @dataclass(frozen=True)
@@ -150,6 +167,33 @@ class Grade:
     choice_letter: float | None = None
     choice_text: float | None = None
     choice_text_normalised: float | None = None
+
+
+FAILURE = "failure.jsonl"  # in the folder of a run that failed while others went on
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A route that came to no result. kind: `mistake`, `diverged`, `out of memory`, `overdue`, or `fault` of the code's
+    own. reason: in one line.
+    """
+
+    pipeline: str
+    seed: int
+    kind: str
+    reason: str
+
+    @classmethod
+    def of(cls, error: BaseException, pipeline: str, seed: int) -> Failure:
+        """What an error says of itself."""
+        words = (str(error).strip() or type(error).__name__).splitlines()[0]
+        if isinstance(error, LabError):
+            return cls(pipeline, seed, error.kind, words)
+        if isinstance(error, MemoryError) or " out of memory" in words:
+            return cls(pipeline, seed, MemoryFullError.kind, words)
+        if not isinstance(error, Exception):
+            return cls(pipeline, seed, "overdue", words)
+        return cls(pipeline, seed, "fault", f"{type(error).__name__}: {words}")
 
 
 def told(work: Callable[[], object]) -> int:

@@ -15,6 +15,10 @@ class Terminated(KeyboardInterrupt):
     """SIGTERM: somebody else stopped the work, as a cluster does whose time is up."""
 
 
+class Overdue(BaseException):
+    """Work took longer than it was given."""
+
+
 class Stop:
     """asked: the signal that came while a step was under way, 0 where none did."""
 
@@ -53,6 +57,25 @@ def deferred() -> Iterator[Stop]:
             signal.signal(number, handler)
     if stop.asked:
         stop.now()
+
+
+@contextmanager
+def within(seconds: float | None) -> Iterator[None]:
+    """Overdue is raised where the work takes longer, at its next line of Python; None gives it all the time."""
+    if seconds is None or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def late(number: int, frame: FrameType | None) -> None:
+        raise Overdue(f"it took more than {seconds:g} s (limit_seconds)")
+
+    before = signal.signal(signal.SIGALRM, late)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
 
 
 def exit_code(error: KeyboardInterrupt) -> int:

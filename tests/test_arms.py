@@ -14,6 +14,7 @@ from omegaconf import OmegaConf
 
 from lab.arms import Arms, arms_of
 from lab.records import LabError
+from lab.report.find import failures
 
 CONF = Path(__file__).parent.parent / "conf"
 # Stands in for the lab: writes down when it ran and with which words, and fails where it is told to.
@@ -146,3 +147,13 @@ def test_the_words_of_every_arm_are_known(experiment, arm, words):
         chosen = [word.split(",")[0] if "[" not in word else word for word in words.split()]
         config = compose("config", overrides=[f"experiment={experiment}", *chosen, f"arm={arm}"])
     assert config.arm == arm
+
+
+def test_an_arm_that_is_killed_is_a_failure_with_its_signal(reported, tmp_path, capsys):
+    (tmp_path / "lab" / "__main__.py").write_text(
+        STUB + "import os\nif 'kill' in words:\n    os.kill(os.getpid(), 9)\n"
+    )
+    assert arms(good="", bad="kill=1").run(Path("runs")) == 1
+    assert [(failure.pipeline, failure.kind) for failure in failures(["runs"])] == [("bad", "killed")]
+    assert "SIGKILL" in failures(["runs"])[0].reason
+    assert len(reported) == 1

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import re
 import shutil
@@ -62,15 +64,20 @@ class Page(HTMLParser):
         return json.loads(found)
 
 
-def page_of(folder: Path, reference: str = "rag") -> Page:
-    show([folder], reference)
+def page_of(folder: Path) -> Page:
     return Page((folder / "report.html").read_text(encoding="utf-8"))
 
 
-def four_routes(root: Path) -> Path:
+@pytest.fixture(scope="module")
+def four(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
+    """Four routes with their report, and what it printed."""
+    root = tmp_path_factory.mktemp("four")
     for number, (name, chance) in enumerate({"closed_book": 0.02, "rag": 0.7, "cpt": 0.4, "gold": 0.97}.items()):
         large_run(root / name, name, chance, number)
-    return root
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        show([root])
+    return root, printed.getvalue()
 
 
 def hostile_run(folder: Path) -> Path:
@@ -84,7 +91,8 @@ def hostile_run(folder: Path) -> Path:
 
 
 def test_text_of_documents_stays_text(tmp_path: Path) -> None:
-    page = page_of(hostile_run(tmp_path / "0"), EVIL)
+    show([hostile_run(tmp_path / "0")], EVIL)
+    page = page_of(tmp_path / "0")
     assert [kind.get("type") for kind, _ in page.scripts] == ["application/json", None]
     assert "document.title" not in page.scripts[1][1]
     assert not [tag for tag, _ in page.tags if tag == "img"]
@@ -101,8 +109,8 @@ def test_json_in_a_script_is_read_back_and_opens_no_element() -> None:
     assert json.loads(said) == {"text": EVIL, "none": None}
 
 
-def test_nothing_is_fetched_and_only_the_pages_own_script_may_run(tmp_path: Path) -> None:
-    page = page_of(four_routes(tmp_path))
+def test_nothing_is_fetched_and_only_the_pages_own_script_may_run(four: tuple[Path, str]) -> None:
+    page = page_of(four[0])
     (policy,) = [at["content"] for tag, at in page.tags if tag == "meta" and "http-equiv" in at]
     assert policy is not None
     assert policy.startswith("default-src 'none'; script-src 'sha256-")
@@ -114,18 +122,17 @@ def test_nothing_is_fetched_and_only_the_pages_own_script_may_run(tmp_path: Path
                 assert re.match(r"#|data:", str(attributes[name])), f"{tag} {name}={attributes[name]}"
 
 
-def test_the_same_runs_make_the_same_bytes_wherever_they_lie(tmp_path: Path) -> None:
-    first = four_routes(tmp_path / "one")
-    show([first])
+def test_the_same_runs_make_the_same_bytes_wherever_they_lie(four: tuple[Path, str], tmp_path: Path) -> None:
+    first, _ = four
     second = shutil.copytree(first, tmp_path / "two" / "deeper", ignore=shutil.ignore_patterns("report.html"))
     show([second])
     assert (first / "report.html").read_bytes() == (second / "report.html").read_bytes()
-    assert str(tmp_path) not in (first / "report.html").read_text(encoding="utf-8")
+    assert str(first) not in (first / "report.html").read_text(encoding="utf-8")
 
 
-def test_the_verdict_and_every_score_are_those_of_the_comparison(tmp_path: Path) -> None:
-    page = page_of(four_routes(tmp_path))
-    runs, _ = gather([tmp_path])
+def test_the_verdict_and_every_score_are_those_of_the_comparison(four: tuple[Path, str]) -> None:
+    page = page_of(four[0])
+    runs, _ = gather([four[0]])
     frame, routes = compare(runs), routes_of(runs)
     said = " ".join(page.said.split())
     for sentence in verdict(frame, routes, "rag"):
@@ -174,6 +181,7 @@ def test_a_route_that_did_not_sit_a_suite_has_gaps_there(tmp_path: Path) -> None
     manifest = json.loads((tmp_path / "theirs" / "manifest.json").read_text())
     manifest["digests"] = {"corpus": None, "exam": "e", "general": None, "model": None}
     (tmp_path / "theirs" / "manifest.json").write_text(json.dumps(manifest))
+    show([tmp_path])
     (theirs,) = [route for route in page_of(tmp_path).data["routes"] if route["label"] == "cpt"]
     assert theirs["runs"][0]["outcomes"][-2:] == theirs["runs"][0]["desks"][-2:] == [-1, -1]
     assert min(theirs["runs"][0]["outcomes"][:-2]) >= 0
@@ -192,11 +200,10 @@ def test_a_large_report_stays_small(tmp_path: Path) -> None:
     assert len(as_json(browser_data(routes_of(routes)))) < 1_500_000
 
 
-def test_parquet_holds_what_the_csv_rounds(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    show([four_routes(tmp_path)])
-    said = capsys.readouterr().out
-    assert f"Written: {tmp_path / 'comparison.parquet'}" in said
-    assert f"Written: {tmp_path / 'report.html'}" in said
-    runs, _ = gather([tmp_path])
-    found = pd.read_parquet(tmp_path / "comparison.parquet")
+def test_parquet_holds_what_the_csv_rounds(four: tuple[Path, str]) -> None:
+    root, printed = four
+    assert f"Written: {root / 'comparison.parquet'}" in printed
+    assert f"Written: {root / 'report.html'}" in printed
+    runs, _ = gather([root])
+    found = pd.read_parquet(root / "comparison.parquet")
     pd.testing.assert_frame_equal(found, compare(runs), check_dtype=False)

@@ -247,6 +247,20 @@ def test_every_text_can_be_read(opened: Open, scheme: str, width: int) -> None:
     assert (sum(map(int, paper.strip("rgb()").split(","))) > 380) == (scheme == "light")
 
 
+def test_print_is_dark_on_white_and_within_the_sheet_whatever_the_screen(opened: Open) -> None:
+    driver = opened(718, "dark")  # A4 less its margins
+    features = [{"name": "prefers-color-scheme", "value": "dark"}]
+    driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print", "features": features})
+    try:
+        found: list[tuple[float, str]] = driver.execute_script(CONTRAST)
+        paper = driver.execute_script("return getComputedStyle(document.body).backgroundColor")
+        assert driver.execute_script("return document.documentElement.scrollWidth") <= 718
+    finally:
+        driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": ""})
+    assert paper == "rgb(255, 255, 255)"
+    assert [words for ratio, words in found if ratio < 4.5] == []
+
+
 def test_it_works_by_keyboard(opened: Open) -> None:
     driver = opened()
 

@@ -16,6 +16,7 @@ from lab.records import Question
 from lab.report import load
 from lab.report.bill import read_prices
 from lab.report.upkeep import conflicts, main, upkeep
+from lab.report.wording import points
 
 AXES |= {
     "cpt_continued": ("cpt_continued", "none"),
@@ -190,6 +191,11 @@ def test_it_is_printed_and_written(root, capsys):
     assert "After one update" in said
     for words in ("continued", "retrained", "replaced", "never", "stale answers", "known by the weights"):
         assert words in said
+    # cpt has u2, c1, c2 and both new ones right, cpt_continued u1, c1 and one new one.
+    found = paired_difference([1, 0, 0], [1, 1, 0], ["a", "b", "c"])
+    assert f"changed {points(found.estimate, found.low, found.high)}, new -50.0 points" in " ".join(said.split())
+    assert "an update takes 0.25 of its seconds and 0.19 of its tokens." in " ".join(said.split())
+    assert "After one update, rag_updated against rag, made anew: unchanged +0.0 points (+0.0..+0.0)," in said
     assert pd.read_csv(root / "upkeep.csv")["pipeline"].tolist() == upkeep([root])["pipeline"].tolist()
     assert len(pd.read_csv(root / "conflicts.csv")) == 4
     assert main([str(root), "--prices", "nowhere"]) == 2

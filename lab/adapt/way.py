@@ -18,7 +18,7 @@ from lab.adapt.recipe import Recipe
 from lab.adapt.watch import Watch
 from lab.meter import plus, read, used_since
 from lab.packing import Piece
-from lab.records import LabError
+from lab.records import DivergedError, MemoryFullError
 from lab.states import State, States
 from lab.stopping import Stop
 from lab.store import JSON
@@ -127,10 +127,10 @@ class Way:
                 group["lr"] = rate
 
     def halve(self, trainer: Trainer, error: Exception) -> None:
-        """Take a step's rows in smaller parts from now on. LabError where that cannot help."""
+        """Take a step's rows in smaller parts from now on. MemoryFullError where that cannot help."""
         smaller = [rows for rows in range(1, self.at_once // 2 + 1) if self._recipe.device_rows % rows == 0]
         if self.stepping or not smaller:
-            raise LabError(
+            raise MemoryFullError(
                 f"the memory of {self._workspace.device} is too small to train this model with rows of "
                 f"{self._recipe.row_tokens} tokens; take another device, or train less of the weights"
             ) from error
@@ -220,7 +220,7 @@ class _Trainer(Trainer):
             return model(**inputs).logits.sum() * 0.0
         loss: Any = super().compute_loss(model, inputs, *args, **kwargs)
         if not torch.isfinite(loss):
-            raise LabError(
+            raise DivergedError(
                 f"the training loss is {loss.item()} after {self._way.done} steps; {self._way.lost()}: lower the "
                 "learning rate (training.learning_rate)"
             )

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from lab.progress import step
-from lab.records import LabError
+from lab.records import FAILURE, Failure, LabError, read_jsonl
 from lab.report.load import EXTERNAL, MANIFEST, Run, load, read_manifest
 
 AXES = ("adaptation", "context")
@@ -54,6 +54,12 @@ def gather(paths: Iterable[str | Path]) -> tuple[list[Run], list[str]]:
             notes.append(f"{older.folder} is left out: {run.folder} is newer, with the same pipeline and seed.")
         newest[key] = run
     return _told_apart(list(newest.values())), notes
+
+
+def failures(paths: Iterable[str | Path]) -> list[Failure]:
+    """The routes at or below the paths that came to no result, as their folders tell."""
+    files = sorted({file for path in paths for file in Path(path).rglob(FAILURE)})
+    return [Failure(**row) for file in files for row in read_jsonl(file)]
 
 
 def _opened(folders: Sequence[Path]) -> Iterator[Run]:

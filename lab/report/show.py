@@ -13,14 +13,14 @@ from lab.report.bill import USE, Prices, Use, bill, read_prices
 from lab.report.bill_table import print_bill, told_break_even
 from lab.report.break_even import break_even
 from lab.report.compare import compare, routes_of
-from lab.report.find import find_runs, gather
+from lab.report.find import failures, find_runs, gather
 from lab.report.forgetting import forgetting
 from lab.report.interference import interference
 from lab.report.load import load, read_manifest
 from lab.report.phases import phases
 from lab.report.phases_table import print_phases
 from lab.report.plane import plane
-from lab.report.table import plain_console, print_table
+from lab.report.table import plain_console, print_failures, print_table
 from lab.report.verdict import verdict
 from lab.report.warnings import leaks, warnings
 
@@ -65,6 +65,7 @@ def show(
             met = break_even([route for route in routes if not route.is_control], prices)
     console = plain_console()
     print_table(frame, forgotten, interfered, routes, reference, console)
+    print_failures(failures(paths), console)
     print_phases(worked, routes, console)
     print_bill(bills, frame, routes, prices, use, console)
     console.print()

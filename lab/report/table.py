@@ -14,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from lab.judge.statistics import smallest_detectable_difference
+from lab.records import Failure
 from lab.report.compare import base_of, paired, paired_values
 from lab.report.interference import WHOLE
 from lab.report.scores import SCORE, SITTING, Route
@@ -72,6 +73,17 @@ def route_rows_of(frame: pd.DataFrame, route: Route, practised: str = "all") -> 
     """The route's own rows: pooled over seeds, or its only seed's; not split by practice, or of one side ("yes")."""
     mine = (frame["pipeline"] == route.pipeline) & (frame["seed"] == route.seed) & (frame["practised"] == practised)
     return frame[mine]
+
+
+def print_failures(failures: Sequence[Failure], console: Console) -> None:
+    """Print which routes came to no result, and why."""
+    if failures:
+        table = Table(title="Failed, and in no figure above", title_justify="left", box=box.SIMPLE, expand=False)
+        for head in ("route", "seed", "kind", "reason"):
+            table.add_column(head, overflow="fold")
+        for failure in failures:
+            table.add_row(failure.pipeline, str(failure.seed), failure.kind, failure.reason)
+        console.print(table)
 
 
 def _scores(frame: pd.DataFrame, routes: Sequence[Route]) -> Table:

@@ -9,11 +9,13 @@ from dataclasses import dataclass
 import pandas as pd
 from markupsafe import Markup
 
-from lab.report.page.scatter import Ends
+from lab.report.page.scatter import Ends, Point
 from lab.report.page.tables import Plain
 from lab.report.scores import SCORE, Route
 from lab.report.table import route_rows_of
+from lab.report.wording import listed
 
+NAMED = 5  # routes on a front that are told one by one
 DESK, PHONE = (560, 440), (350, 400)  # pixels of a scatter plot on either
 
 
@@ -47,6 +49,16 @@ def asked_told(routes: Sequence[Route]) -> str:
     """How many questions: "n = 620 exam questions and 350 general ones"."""
     general = max(len(route.choose("general")) for route in routes)
     return f"n = {len(routes[0].choose('exam'))} exam questions" + (f" and {general} general ones" if general else "")
+
+
+def marks_told(points: Sequence[Point]) -> str:
+    """Who is on the front, and what to do about marks without a name where so many stand that some may have none."""
+    front = [point.label for point in points if point.on_front]
+    named = listed(front) if len(front) <= NAMED else f"{len(front)} routes"
+    told = f"Pareto front by point estimates{', dashed' if len(front) > 1 else ''}: {named or 'nobody'}; controls, "
+    told += "hollow, are left out."
+    crowded = " A mark without room for its name tells it under the pointer and in the table."
+    return told + (crowded if len(points) > 12 else "")
 
 
 def exam_row(frame: pd.DataFrame, route: Route) -> pd.Series:

@@ -8,7 +8,7 @@ import pandas as pd
 
 from lab.report.bill import Prices
 from lab.report.compare import base_of
-from lab.report.page.figure import DESK, PHONE, Figure, asked_told, ends_of, seeds_told
+from lab.report.page.figure import DESK, PHONE, Figure, asked_told, ends_of, marks_told, seeds_told
 from lab.report.page.marks import marks
 from lab.report.page.money import quality_against_cost, where_cheaper
 from lab.report.page.panels import Curve, Dot, curves, dots
@@ -65,8 +65,7 @@ def _plane(routes: Sequence[Route], forgotten: pd.DataFrame) -> Figure | None:
         "Forgetting",
         "What was learnt, and what it pushed out",
         f"Exam score gained over general score lost, both against {base.label}. Up is better, and left is better.",
-        f"Bars: {seeds_told(routes)}, paired by question; {asked_told(routes)}. Dashed: the Pareto front by point "
-        "estimates, controls (hollow) left out.",
+        f"Bars: {seeds_told(routes)}, paired by question; {asked_told(routes)}. {marks_told(drawn)}",
         Plain(f"Points against {base.label}", ["route", "gained", "lost", "on the front"], rows),
         pair=[scatter(drawn, *axes, *size, said) for size in (DESK, PHONE)],
     )

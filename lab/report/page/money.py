@@ -11,7 +11,7 @@ from markupsafe import Markup
 
 from lab.report.bill import Prices, Use, bill
 from lab.report.break_even import break_even, meeting
-from lab.report.page.figure import DESK, PHONE, Figure, ends_of, exam_row, seeds_told
+from lab.report.page.figure import DESK, PHONE, Figure, ends_of, exam_row, marks_told, seeds_told
 from lab.report.page.marks import marks
 from lab.report.page.panels import surface
 from lab.report.page.scatter import Axis, Point, scatter
@@ -30,7 +30,8 @@ KEY = [
     ),
     *(("more1", "costs more (dash), up to 2 times"), ("more2", "2 to 10 times"), ("more3", "over 10 times")),
 ]  # classes of page.css
-UPDATES = (0, 1, 4, 30)  # a month, of the table of break-even points
+UPDATES = (0, 1, 30)  # a month, of the table of break-even points
+MANY = 8  # routes beyond which the table has the pairs with the reference alone
 
 
 def quality_against_cost(frame: pd.DataFrame, routes: Sequence[Route], prices: Prices) -> Figure | None:
@@ -69,7 +70,7 @@ def quality_against_cost(frame: pd.DataFrame, routes: Sequence[Route], prices: P
         "What a score costs a month",
         f"Exam score over the cost of a month at {use}. Left is cheaper.",
         f"Bars: {seeds_told(routes)}; n = {len(routes[0].choose('exam'))} questions. A cost is one measurement and has "
-        f"no interval; prices are assumptions{ahead}. Dashed: the Pareto front by point estimates, controls left out.",
+        f"no interval; prices are assumptions{ahead}. {marks_told(drawn)}",
         Plain(f"Cost at {use}", [*heads, f"a month, {prices.currency}", "on the front"], rows),
         pair=[
             scatter(drawn, *axes, *size, "Score against cost. " + "; ".join(p.said for p in drawn))
@@ -84,22 +85,23 @@ def _beats(other: str, one: str, cost: dict[str, float], scores: dict[str, pd.Se
 
 
 def where_cheaper(routes: Sequence[Route], reference: str, prices: Prices) -> Figure | None:
+    """The surface of every route against the reference; its table has every pair, where there are not too many."""
     chosen = [route for route in routes if not route.is_control or route.pipeline == reference]
-    found = break_even(chosen, prices)
-    labels = {route.pipeline: route.label for route in routes}
-    drawn = []
-    for (first, second), grid in found.groupby(["pipeline", "other"], sort=False):
-        if reference in (first, second):
-            drawn.append(_cells(str(first), str(second), grid, reference, labels))
+    drawn, rows = [], list[list[str]]()
+    for route, other in combinations(chosen, 2):
+        with_reference = reference in (route.pipeline, other.pipeline)
+        if not with_reference and len(chosen) > MANY:
+            continue
+        grid = break_even([route, other], prices)
+        if grid.empty:
+            continue
+        if with_reference:
+            drawn.append(_cells(grid, route, other, reference))
+        met = (meeting(route, other, prices, updates) for updates in UPDATES)
+        score = points(*(float(grid.iloc[0][name]) for name in DIFFERENCE))
+        rows.append([f"{route.label}, {other.label}", score, *("-" if m is None else f"{m:.3g}" for m in met)])
     if not drawn:
         return None
-    rows: list[list[str]] = []
-    for route, other in combinations(chosen, 2):
-        row = found[(found["pipeline"] == route.pipeline) & (found["other"] == other.pipeline)]
-        if not row.empty:
-            met = (meeting(route, other, prices, updates) for updates in UPDATES)
-            score = points(*(float(row.iloc[0][name]) for name in DIFFERENCE))
-            rows.append([f"{route.label}, {other.label}", score, *("-" if m is None else f"{m:.3g}" for m in met)])
     heads = ["pair", "score, first less second", *(f"at {updates} updates a month" for updates in UPDATES)]
     return Figure(
         "surface",
@@ -117,14 +119,13 @@ def where_cheaper(routes: Sequence[Route], reference: str, prices: Prices) -> Fi
     )
 
 
-def _cells(first: str, second: str, grid: pd.DataFrame, reference: str, labels: dict[str, str]) -> Markup:
+def _cells(grid: pd.DataFrame, route: Route, other: Route, reference: str) -> Markup:
     """One pair's surface, always the other route's months against the reference's."""
     cells = grid.pivot(index="updates_per_month", columns="questions_per_day")
     ratios = np.log10(cells["other_monthly_cost"].to_numpy() / cells["monthly_cost"].to_numpy())
-    low, high = ("difference_low", "difference_high") if second == reference else ("difference_high", "difference_low")
-    sign = 1 if second == reference else -1
-    score = points(*(sign * float(grid.iloc[0][name]) for name in ("difference", low, high)))
-    one, other = (first, second) if second == reference else (second, first)
+    score = [float(grid.iloc[0][name]) for name in DIFFERENCE]
+    if route.pipeline == reference:
+        route, other, ratios, score = other, route, -ratios, [-score[0], -score[2], -score[1]]
     axes = list(cells["monthly_cost"].columns), list(cells.index)
-    title = f"{labels[one]} against {labels[other]}"
-    return surface(title, f"score {score}", *axes, (sign * ratios).tolist(), labels[one])
+    title = f"{route.label} against {other.label}"
+    return surface(title, f"score {points(*score)}", *axes, ratios.tolist(), route.label)

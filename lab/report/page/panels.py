@@ -30,7 +30,7 @@ class Dot:
 
 def dots(title: str, under: str, rows: Sequence[Dot], reference: float | None = None) -> Markup:
     """Figures from 0 to 100 %, a row a route, each with its interval; dashed where the reference stands."""
-    left = min(150.0, 18 + LETTER * max(len(row.label) for row in rows))
+    left = min(190.0, 18 + LETTER * max(len(row.label) for row in rows))
     x, top = Scale(0, 1, left + 14, WIDTH - 14), 44
     bottom = top + ROW * len(rows)
     parts = [svg.text(0, 14, title, "title"), svg.text(0, 31, under, "quiet")]
@@ -78,7 +78,7 @@ def curves(title: str, under: str, x_title: str, lines: Sequence[Curve]) -> Mark
             said = [f"{curve.label}: {svg.figure(b)} after {svg.figure(a)}" for a, b in training]
             parts += [svg.mark(x(a), y(b), curve.look, s, 0.55) for (a, b), s in zip(training, said, strict=True)]
         last = max(point[0] for point in curve.trainings[0])
-        parts.append(svg.text(x(last) + 9, end + 4, curve.label, "name"))
+        parts.append(svg.text(x(last) + 9, end + 4, shortened(curve.label, WIDTH - x(last) - 9), "name"))
     told = "; ".join(
         f"{c.label} from {svg.figure(c.trainings[0][0][1])} to {svg.figure(c.trainings[0][-1][1])}" for c in lines
     )
@@ -95,7 +95,7 @@ def surface(
     left, top = 40, 44
     wide, high = (WIDTH - left - 6) / len(columns), 19
     bottom = top + high * len(rows)
-    parts = [svg.text(0, 14, title, "title"), svg.text(0, 31, under, "quiet")]
+    parts = [svg.text(0, 14, shortened(title, WIDTH), "title"), svg.text(0, 31, under, "quiet")]
     for number, (updates, line) in enumerate(zip(rows, ratios, strict=True)):
         y = bottom - high * (number + 1)
         parts.append(svg.text(left - 6, y + 13, f"{updates:g}", "quiet", "end"))
@@ -120,9 +120,10 @@ def surface(
 
 
 def shortened(label: str, width: float) -> str:
-    """A label that fits so many pixels, its end left out where it does not."""
+    """A label that fits so many pixels, its middle left out where it does not: both ends tell routes apart."""
     fitting = math.floor(width / LETTER)
-    return label if len(label) <= fitting else f"{label[: fitting - 1]}…"
+    tail = fitting // 2
+    return label if len(label) <= fitting else f"{label[: fitting - tail - 1]}…{label[-tail:]}"
 
 
 def _apart(places: Sequence[float], least: float) -> list[float]:

@@ -59,7 +59,7 @@ def scatter(points: Sequence[Point], x: Axis, y: Axis, width: float, height: flo
         parts += [svg.line(*(ends[0][0], top, ends[0][1], top), f"bar {point.look.colour}")]
         parts += [svg.line(*(left, ends[1][0], left, ends[1][1]), f"bar {point.look.colour}")]
     parts += [svg.mark(*place, point.look, point.said) for place, point in zip(placed, points, strict=True)]
-    parts += _names([point.label for point in points], placed, bars, (LEFT, TOP - 12, width, height - BOTTOM))
+    parts += _names(points, placed, bars, (LEFT, TOP - 12, width, height - BOTTOM))
     parts.append(svg.text(width - RIGHT, 14, "↖ better", "quiet", "end"))
     return svg.drawing(width, height, parts, said)
 
@@ -93,26 +93,32 @@ def _steps(places: Sequence[tuple[float, float]]) -> Iterator[tuple[float, float
 
 
 def _names(
-    labels: Sequence[str], places: Sequence[tuple[float, float]], bars: Sequence[Box], frame: Box
+    points: Sequence[Point], places: Sequence[tuple[float, float]], bars: Sequence[Box], frame: Box
 ) -> Iterator[Markup]:
-    """Each name beside its mark, where it covers the least of what is there already, and near."""
+    """Each name beside its mark, where it covers the least of the bars, and near; left out where there is no room.
+
+    Those on the front choose first, and controls last.
+    """
     taken = [(x - 7, y - 7, x + 7, y + 7) for x, y in places]
-    for label, (x, y) in zip(labels, places, strict=True):
-        size = LETTER * len(label)
+    choosing = sorted(zip(points, places, strict=True), key=lambda one: (not one[0].on_front, one[0].look.hollow))
+    for point, (x, y) in choosing:
+        size = LETTER * len(point.label)
         found: list[tuple[float, Box, float]] = []
         for distance, (right, down) in product(DISTANCES, DIRECTIONS):
             left = x + {1: float(distance), 0: -size / 2, -1: -distance - size}[right]
             top = y + {1: 0.7 * distance, 0: -0.5 * LINE, -1: -0.7 * distance - LINE}[down]
             here = (left, top, left + size, top + LINE)
-            outside = here[0] < frame[0] or here[1] < frame[1] or here[2] > frame[2] or here[3] > frame[3]
-            covered = 20 * sum(_meet(here, other) for other in taken) + 5 * sum(_meet(here, bar) for bar in bars)
-            found.append((covered + distance / 10 + 100 * outside, here, distance))
+            inside = here[0] >= frame[0] and here[1] >= frame[1] and here[2] <= frame[2] and here[3] <= frame[3]
+            if inside and not any(_meet(here, other) for other in taken):
+                found.append((5 * sum(_meet(here, bar) for bar in bars) + distance / 10, here, distance))
+        if not found:
+            continue
         _, here, far = min(found, key=lambda one: one[0])
         taken.append(here)
         if far > DISTANCES[1]:
             near = min(max(x, here[0]), here[2]), min(max(y, here[1]), here[3])
             yield svg.line(x, y, *near, "leader")
-        yield svg.text(here[0], here[1] + LINE - 4, label, "name")
+        yield svg.text(here[0], here[1] + LINE - 4, point.label, "name")
 
 
 def _meet(one: Box, other: Box) -> bool:

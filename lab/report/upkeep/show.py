@@ -18,11 +18,20 @@ from lab.report.table import plain_console
 from lab.report.upkeep.conflicts import WINNERS, conflicts_of
 from lab.report.upkeep.editions import CHANGED, DELETED, NEW, UNCHANGED, editions
 from lab.report.upkeep.frame import upkeep_of
+from lab.report.upkeep.sentences import against_anew
 from lab.report.wording import count, percent, seconds, span
 
 FILE = "upkeep.csv"
 CONFLICTS = "conflicts.csv"
 TEXTS = ("route", "updated")
+# What the columns mean, where they do not say it.
+READING = (
+    "Facts that stayed, changed, came and went since the first edition, asked in the same parts of the exam; low..high "
+    "are 95 % intervals, the last column of each table is in points.",
+    "Stale: an old value on a changed fact. Residual: the deleted value of a fact that is gone, where unknown is "
+    "right; more than by a route that never saw it, over the same questions.",
+    "Below, * is beyond chance (p < 0.05, not corrected for how many are told).",
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -51,7 +60,7 @@ def show(paths: Sequence[Path], prices: Prices, target: Path) -> None:
         console.print(_left(rows, f"After {times}: what is not so any more and is said still, in %."))
     if not fought.empty:
         console.print(_conflicts(fought))
-    for line in _reading(updated):
+    for line in (*READING, *against_anew(found, updated)):
         console.print(Text(line))
     written = {target: updated, target.with_name(CONFLICTS): fought}
     try:
@@ -100,16 +109,6 @@ def _conflicts(rows: pd.DataFrame) -> Table:
         said = (row["pipeline"], str(row["updates"]), row["passages"], row["weights_learnt"], row["among"])
         table.add_row(*said, *(_share(row, name) for name in WINNERS), str(row["n"]))
     return table
-
-
-def _reading(rows: pd.DataFrame) -> list[str]:
-    """What the columns mean, where they do not say it."""
-    return [
-        "Facts that stayed, changed, came and went since the first edition, asked in the same parts of the exam; "
-        "low..high are 95 % intervals.",
-        "Stale: an old value on a changed fact. Residual: the deleted value of a fact that is gone, where unknown is "
-        "right; more than by a route that never saw it, over the same questions.",
-    ]
 
 
 def _new(title: str, *texts: str) -> Table:
