@@ -50,15 +50,24 @@ def only_run(folder: Path) -> Path:
 
 
 def test_a_run_folder_is_whole_and_its_figures_can_be_recomputed(lab, tmp_path):
-    code, out, err = lab("pipeline=gold")
+    code, out, err = lab("pipeline=gold prices.currency=EUR prices.cpu_hour=0.5")
     assert code == 0, err
     assert "gold" in out
+    assert "Costs in EUR" in out
+    assert "a core's hour 0.50" in out
     run = only_run(tmp_path / "runs")
     names = {path.name for path in run.iterdir()}
     assert names >= {".hydra", "manifest.json", "answers.jsonl", "metrics.json", "costs.jsonl", "log.txt"}
     assert json.loads((run / "metrics.json").read_text()) == json.loads(json.dumps(metrics(load(run))))
     manifest = json.loads((run / "manifest.json").read_text())
     assert manifest["finished"] is True
+    assert manifest["environment"]["device"] == "cpu"
+    waits = load(run).waits
+    assert waits["first"].tolist() == [True] + [False] * (len(waits) - 1)
+    assert len(waits) > 5
+    answering = load(run).costs.set_index("phase").loc["answering"]
+    assert answering["flops"] > 0.85 * answering["flops_formula"] > 0
+    assert answering["padded_tokens"] >= 0
     assert set(manifest["digests"]) == {"corpus", "exam", "general", "model"}
     assert str(Path.home()) not in (run / "manifest.json").read_text()
 
