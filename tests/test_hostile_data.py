@@ -138,7 +138,7 @@ def test_a_run_folder_of_lists_in_lists_is_told(file: str, tmp_path: Path) -> No
         for other in ("questions.jsonl", "answers.jsonl", "texts.jsonl", "costs.jsonl"):
             (tmp_path / other).write_text("")
     (tmp_path / file).write_text("[" * 100_000)
-    with pytest.raises(LabError, match="not JSON|no exam question"):
+    with pytest.raises(LabError, match=r"not JSON|no exam question"):
         load(tmp_path)
     with pytest.raises(LabError, match="not JSON"):
         list(read_jsonl(tmp_path / file))
@@ -202,5 +202,7 @@ def test_naughty_strings_go_through_corpus_exam_run_report_and_csv(tmp_path: Pat
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
     told = page.split('type="application/json"', 1)[1].split(">", 1)[1].split("</script>", 1)[0]
     texts = json.dumps(json.loads(told), ensure_ascii=False)
-    missing = [row["question"] for row in questions if json.dumps(row["question"], ensure_ascii=False)[1:-1] not in texts]
+    missing = [
+        row["question"] for row in questions if json.dumps(row["question"], ensure_ascii=False)[1:-1] not in texts
+    ]
     assert missing == []
