@@ -35,6 +35,7 @@ CONF = Path(__file__).resolve().parent.parent / "conf"
 finished: list[Path] = []
 failed: list[tuple[BaseException, Path]] = []
 reference = "rag"
+arm: str | None = None
 prices: Prices | None = None
 level = PLAIN
 
@@ -90,7 +91,7 @@ def _note_failure(config: DictConfig, error: BaseException) -> None:
 
 
 def _run(config: DictConfig) -> None:
-    global reference, prices
+    global reference, prices, arm
     speak(level)  # Again: hydra has just set up the log.
     with Progress("lab"), step("starting"):
         from lab.run import Experiment, run  # Late: `--help` and `--cfg job` need no torch.
@@ -98,7 +99,7 @@ def _run(config: DictConfig) -> None:
         quiet_libraries()
     settings = HydraConfig.get()
     choices = settings.runtime.choices
-    reference, prices = config.reference, Prices(**config.prices)
+    reference, prices, arm = config.reference, Prices(**config.prices), config.arm
     parts = {name: build(config[name], name) for name in ("pipeline", "model", "corpus", "exam", "general")}
     finished.append(
         run(
@@ -191,7 +192,7 @@ def command_line() -> int:
                 raise error
             print(f"lab: every route failed, the first of them: {_one_line(error)}", file=sys.stderr)
             return 1
-        if finished:
+        if finished and arm is None:  # The runs of an arm are reported with those of the others.
             runs = [Path(os.path.relpath(folder)) for folder in (*finished, *(folder for _, folder in failed))]
             show(runs, reference, csv=(runs[0].parent if len(runs) > 1 else runs[0]) / "comparison.csv", prices=prices)
         if failed:

@@ -191,7 +191,7 @@ def test_naughty_strings_go_through_corpus_exam_run_report_and_csv(tmp_path: Pat
             name="gold", adaptation="none", context="gold", pipeline=Pipeline(NoAdaptation(), Gold(1)),
             model=BaseModel(), corpus=JsonlCorpus(str(tmp_path / "docs.jsonl"), deduplicate=None),
             exam=JsonlExam(str(tmp_path / "exam.jsonl")), general=FilesSuite(), seed=0, device="cpu",
-            artifacts=tmp_path / "artifacts", folder=folder, reference="rag", answer_tokens=4,
+            artifacts=tmp_path / "artifacts", folder=folder, reference="rag", answer_tokens=4, allow_leak=True,
         )
     )  # fmt: skip
     asked = load(folder).questions
