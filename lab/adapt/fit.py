@@ -78,7 +78,6 @@ def fit(
             weight_decay=0.0,
             adam_beta2=0.95,
             save_strategy="no",
-            logging_strategy="no",
             remove_unused_columns=False,
             label_names=["labels"],
             seed=workspace.seed,
@@ -86,14 +85,14 @@ def fit(
             bf16=workspace.device == "cuda",
             dataloader_pin_memory=workspace.device == "cuda",
             disable_tqdm=True,
-            report_to="none",
+            **workspace.reporting,
         )
-        trainer = _FiniteTrainer(
+        trainer: _FiniteTrainer = _FiniteTrainer(
             model=model,
             args=arguments,
             train_dataset=packed,  # A list is a map-style data set.
             data_collator=collate,
-            callbacks=[_Looks(watch, by_step, recipe.evaluations, advance)],
+            callbacks=[_Looks(watch, by_step, recipe.evaluations, advance, lambda look: trainer.report(look))],
         )
         trainer.remove_callback(PrinterCallback)
         seed_everything(workspace.seed)
@@ -161,20 +160,28 @@ class _FiniteTrainer(Trainer):
             )
         return loss
 
+    def report(self, look: dict[str, Any]) -> None:
+        """Log a look beside the step's own loss, which logging anything takes for logged."""
+        due = self.control.should_log
+        self.log(look)
+        self.control.should_log = due
+
 
 class _Looks(TrainerCallback):
     """Has the way looked at before the first step and at evenly spaced ones, the last among them."""
 
-    def __init__(self, watch: Watch, tokens: list[int], evaluations: int, advance: Any) -> None:
+    def __init__(self, watch: Watch, tokens: list[int], evaluations: int, advance: Any, report: Any) -> None:
         steps = len(tokens) - 1
         self._watch = watch
         self._tokens = tokens  # Seen after so many steps.
         self._at = {math.ceil(steps * number / evaluations) for number in range(evaluations + 1)}
         self._advance = advance
+        self._report = report
 
     def _look(self, step: int, model: Any) -> None:
         if step in self._at:
             self._watch.look(model, self._tokens[step], self._advance)
+            self._report({f"eval_{name}": seen for name, seen in self._watch.rows[-1].items() if seen is not None})
 
     def on_train_begin(self, args: Any, state: Any, control: Any, model: Any = None, **kwargs: Any) -> None:
         self._look(0, model)
