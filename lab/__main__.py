@@ -113,6 +113,7 @@ def _run(config: DictConfig) -> None:
                 folder=Path(settings.runtime.output_dir),
                 reference=config.reference,
                 arm=config.arm,
+                tracker=config.tracker,
                 overrides=tuple(settings.overrides.task),
                 limit=config.limit,
                 allow_leak=config.allow_leak,

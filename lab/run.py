@@ -30,6 +30,7 @@ from lab.report import load, metrics
 from lab.runtime import choose_device, environment, seed_everything, versions
 from lab.store import JSON, Artifact, Store, digest, digest_file
 from lab.student import Sheet, Student, Wait
+from lab.tracking import NONE, Tracker
 from lab.workspace import Workspace
 
 PORTION = 256  # Answers that are kept together.
@@ -51,7 +52,8 @@ class Experiment:
     name, adaptation, context: what the route and its two axes are called. limit: ask at most so many questions of each
     part, None asks all. answer_tokens: the longest answer, in tokens of the model. allow_leak: whether a route may be
     trained on exam questions, or look things up among them; the run then says which. arm, overrides: what the run is
-    called in an experiment, and the words that made it; noted, and of no other effect.
+    called in an experiment, and the words that made it; noted, and of no other effect. tracker: who else is told of
+    curves and metrics, see `lab.tracking`; of no effect on any result.
     """
 
     name: str
@@ -72,6 +74,7 @@ class Experiment:
     allow_leak: bool = False
     arm: str | None = None
     overrides: tuple[str, ...] = ()
+    tracker: str = NONE
 
     def __post_init__(self) -> None:
         if not isinstance(self.seed, int):
@@ -92,6 +95,7 @@ def _run(experiment: Experiment, progress: Progress) -> Path:
     seed_everything(experiment.seed)
     device = choose_device(experiment.device)
     watch(device)
+    tracker = Tracker(experiment.tracker, experiment.folder)
     # First what takes no time, so that a slip in a question is told before a large corpus is read.
     whole = experiment.exam.load()
     asked = _limited(whole, experiment.limit)
@@ -144,8 +148,9 @@ def _run(experiment: Experiment, progress: Progress) -> Path:
         progress=progress,
         general_texts=general.texts[:WATCHED_TEXTS],
         quiz=quiz,
+        reporting=tracker.reporting,
     )
-    with progress.step("preparing"):
+    with progress.step("preparing"), tracker.here():
         student = experiment.pipeline.prepare(experiment.model, corpus, workspace)
     student.max_new_tokens = experiment.answer_tokens
     waits = _wait(student, exam[:1], workspace, first=True)
@@ -185,7 +190,10 @@ def _run(experiment: Experiment, progress: Progress) -> Path:
     ledger.write(experiment.folder / "costs.jsonl")
     manifest["files"] = {path.name: digest_file(path) for path in sorted(experiment.folder.glob("*.jsonl"))}
     _write_json(experiment.folder / "manifest.json", manifest)
-    _write_json(experiment.folder / "metrics.json", metrics(load(experiment.folder)))
+    finished = load(experiment.folder)
+    _write_json(experiment.folder / "metrics.json", metrics(finished))
+    with tracker.here():
+        tracker.tell(finished)
     return experiment.folder
 
 

@@ -31,7 +31,8 @@ class Workspace:
 
     refuse_leaks: gets (id, text) of all that weights are about to see and raises LabError where an exam question
     stands in it; a preparation can ask it, and never learns the exam. progress: where long work shows how far it is.
-    general_texts, quiz: what a training may be measured on while it goes on; neither changes it.
+    general_texts, quiz: what a training may be measured on while it goes on; neither changes it. reporting: to whom a
+    Trainer reports on its way, as words of its `TrainingArguments`.
     """
 
     store: Store
@@ -42,3 +43,4 @@ class Workspace:
     progress: Progress = field(default_factory=lambda: Progress("preparing"))
     general_texts: Sequence[str] = ()
     quiz: Quiz | None = None
+    reporting: Mapping[str, Any] = field(default_factory=lambda: {"report_to": "none", "logging_strategy": "no"})

@@ -21,6 +21,7 @@ FLOORS = {
     "student": 3, "pipeline": 3,
     "judge": 4, "report": 4,
     "__main__": 5, "run": 5, "grade": 5, "search": 5, "practice": 5, "foundry": 5, "quiz": 5, "arms": 5, "verify": 5,
+    "tracking": 5,
 }  # fmt: skip
 # The judge and the report look at records only: they must be free to judge answers that no student of ours gave.
 APART = {"judge": {"records", "judge"}, "report": {"records", "ledger", "progress", "judge", "report"}}

@@ -92,7 +92,6 @@ class Way:
                 weight_decay=0.0,
                 adam_beta2=0.95,
                 save_strategy="no",
-                logging_strategy="no",
                 remove_unused_columns=False,
                 label_names=["labels"],
                 seed=workspace.seed,
@@ -100,13 +99,14 @@ class Way:
                 bf16=workspace.device == "cuda",
                 dataloader_pin_memory=workspace.device == "cuda",
                 disable_tqdm=True,
-                report_to="none",
+                **workspace.reporting,
             ),
             train_dataset=self._packed[self.done * recipe.device_rows :],  # A list is a map-style data set.
             data_collator=collate,
             callbacks=[_Steps(self)],
         )
         trainer.remove_callback(PrinterCallback)
+        self._report = trainer.report
         return trainer
 
     def fill(self, optimizer: Any, scheduler: Any = None) -> None:
@@ -165,6 +165,7 @@ class Way:
         tokens, rows = self._tokens(self.done), self._watch.rows
         if self.done in self._looks and (not rows or rows[-1]["tokens"] != tokens):
             self._watch.look(self._model, tokens, self._advance)
+            self._report({f"eval_{name}": seen for name, seen in self._watch.rows[-1].items() if seen is not None})
 
     def lost(self) -> str:
         """What is left of a training whose loss is no number any more."""
@@ -225,6 +226,12 @@ class _Trainer(Trainer):
                 "learning rate (training.learning_rate)"
             )
         return loss
+
+    def report(self, look: dict[str, Any]) -> None:
+        """Log a look beside the step's own loss, which logging anything takes for logged."""
+        due = self.control.should_log
+        self.log(look)
+        self.control.should_log = due
 
 
 class _Steps(TrainerCallback):
