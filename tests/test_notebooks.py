@@ -30,11 +30,18 @@ ARMS = {
     "share_05": "pipeline=cpt training.general_share=0.05",
     "share_50": "pipeline=cpt training.general_share=0.5",
 }
+# And of `experiment=upkeep`, on a book that is large enough to change, which notebook 4 reads.
+CHANGING = "corpus.book.version=1 corpus.book.acts=10"
+UPDATED = {
+    "passages": "pipeline=closed_book,rag,rag_updated,rag_outdated",
+    "cpt_outdated": "pipeline=outdated_weights adapt@pipeline.adaptation=cpt_outdated training.tokens=8000",
+}
 # What stands in the outputs wherever the runs are: routes, arms, columns.
 TOLD = {
     "1_read_a_run": ("closed_book, seed 0: ../runs/", "prepare_seconds", "difference_low", "answered"),
     "2_compare_routes": ("bits_per_byte", "practised: yes", "closed_book", "lora"),
     "3_forgetting": ("lora arm=lora_low", "cpt arm=raw", "0.05", "front"),
+    "4_costs_and_upkeep": ("monthly_cost", "rag against lora", "replaced", "never", "weights_learnt"),
     "5_wrong_answers": ("gold line", "abstained", "wrong", "right is"),
 }
 
@@ -44,13 +51,14 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with `runs`, made by the command line as a user makes them, and `notebooks`."""
     folder = tmp_path_factory.mktemp("place")
     (folder / "notebooks").mkdir()
-    known = "runs/2026-01-02_03-04-05-known_answers"
+    known, upkeep = "runs/2026-01-02_03-04-05-known_answers", "runs/2026-01-03_04-05-06-upkeep"
     made = [f"{words} arm={arm} hydra.sweep.dir={known}/{arm}" for arm, words in ARMS.items()]
+    made += [f"{words} {CHANGING} arm={arm} hydra.sweep.dir={upkeep}/{arm}" for arm, words in UPDATED.items()]
     made.append("pipeline=closed_book,random,rag,gold,cpt,lora hydra.sweep.dir=runs/2026-02-03_04-05-06")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         for words in made:
-            patch.setattr(sys, "argv", ["lab", "-m", "-q", *words.split(), *SMALL.split()])
+            patch.setattr(sys, "argv", ["lab", "-m", "-q", *SMALL.split(), *words.split()])
             assert command_line() == 0, words
     return folder
 
