@@ -33,6 +33,7 @@ WAITS = {
     "answer_tokens_per_question": "answer\ntokens",
 }
 NAMED = 4  # routes that a sentence names one by one
+TOLD_APART = 1.25  # times the cost of a question from which on a break-even is told
 
 
 def print_bill(
@@ -96,14 +97,16 @@ def told_break_even(
     """One sentence: from how many questions a day on each route that one might choose costs less than the reference.
 
     bills: of `bill`. The exam's difference stands beside it: cheaper is not better. Empty without the reference, or
-    without such a route whose cost is known.
+    without such a route whose cost is known. Not told of routes whose questions cost within a quarter of the same.
     """
     base = next((route for route in routes if route.pipeline == reference), None)
     each = bills.set_index("pipeline")["cost_per_thousand"]
     rivals = [r for r in routes if not r.is_control and r is not base and math.isfinite(each[r.pipeline])]
     if base is None or not rivals or not math.isfinite(each[base.pipeline]):
         return []
-    met = [(route, meeting(base, route, prices, use.updates_per_month)) for route in rivals]
+    # Seconds vary from run to run: where a question costs nearly the same, who is cheaper is chance.
+    apart = [r for r in rivals if abs(math.log(each[r.pipeline] / each[base.pipeline])) > math.log(TOLD_APART)]
+    met = [(route, meeting(base, route, prices, use.updates_per_month)) for route in apart]
     found = [(route, at) for route, at in met if at is not None and at <= QUESTIONS_PER_DAY[-1]]
     start = f"Break-even with {base.label} at {times_a_month(use.updates_per_month, 'update')}, by these prices"
     if not found:
