@@ -127,6 +127,23 @@ def test_killed_three_times_the_weights_are_the_same_to_the_bit(
     assert (len(curve), curve[0], curve[-1]) == (3, 0, 3000)
 
 
+@pytest.mark.parametrize("kind", ["cpt", "lora"])
+def test_killed_after_its_last_step_nothing_is_trained_again(
+    kind: str, base: BaseModel, small_corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done = kill_after(monkeypatch)
+    KINDS[kind]().adapt(base, small_corpus, desk(tmp_path / "whole"))
+    last = done[-1]
+    monkeypatch.undo()
+    monkeypatch.setattr("lab.adapt.way.SAVING_SHARE", 0)
+    done = kill_after(monkeypatch, last)
+    with pytest.raises(Killed):
+        KINDS[kind]().adapt(base, small_corpus, desk(tmp_path / "killed"))
+    KINDS[kind]().adapt(base, small_corpus, desk(tmp_path / "killed"))
+    assert done == list(range(1, last + 1))
+    assert same(weights(tmp_path / "whole"), weights(tmp_path / "killed"))
+
+
 @pytest.mark.parametrize("spoil", ["flipped", "cut", "unfinished"])
 def test_a_spoilt_state_is_passed_over_for_the_one_before(
     spoil: str,

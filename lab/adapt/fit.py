@@ -58,14 +58,15 @@ def fit(
                 if before is not None and way.done == 0:
                     packed_before = islice(rows(before, recipe.row_tokens), gathered)
                     _gather_moments(trainer, model, map(collate, _batches(packed_before, recipe.device_rows)))
-                trainer.train()
+                if not way.finished:  # It may have been killed after its last step.
+                    trainer.train()
                 break
             except RuntimeError as error:
                 if not should_reduce_batch_size(error):
                     raise
                 way.halve(trainer, error)
     counted = packed[: way.at_once]
-    flops = _step_flops(trainer, model, collate(counted)).times((len(packed) + gathered) / len(counted))
+    flops = _step_flops(model, collate(counted)).times((len(packed) + gathered) / len(counted))
     earlier: dict[str, JSON] = {"earlier": way.earlier} if way.earlier else {}
     return {"padded_tokens": len(packed) * recipe.row_tokens - way.seen[-1], **flops.cost(), **earlier}
 
@@ -83,10 +84,11 @@ def inputs(model: Any, batch: list[list[Piece]], row_tokens: int, pad: int) -> d
     return {"input_ids": made.ids, "position_ids": made.positions, "attention_mask": mask, "labels": labels}
 
 
-def _step_flops(trainer: Trainer, model: Any, batch: dict[str, torch.Tensor]) -> Flops:
+def _step_flops(model: Any, batch: dict[str, torch.Tensor]) -> Flops:
     """Of one more step's gradients, once all is trained: under the counter some operators round otherwise."""
-    with Counter() as counter:
-        trainer.training_step(model, batch)
+    model.train()
+    with Counter() as counter, torch.autocast(model.device.type, torch.bfloat16, enabled=model.device.type == "cuda"):
+        model(**{name: value.to(model.device) for name, value in batch.items()}).loss.backward()
     model.zero_grad()
     return counter.flops(matrices(model).training(batch["input_ids"].numel()))
 

@@ -75,6 +75,11 @@ class Way:
         self._advance(self._tokens(self.done))
         log.info("training goes on after step %d of %d, kept in %s", self.done, self.steps, self._state.path)
 
+    @property
+    def finished(self) -> bool:
+        """Whether no row is left."""
+        return self.done == self.steps
+
     def trainer(self, collate: Callable[..., Any], unused: str) -> Trainer:
         """A trainer of the rows that are left, with the whole schedule. unused: a folder, which it asks for."""
         recipe, workspace = self._recipe, self._workspace

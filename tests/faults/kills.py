@@ -71,9 +71,11 @@ def kill_pipeline(pipeline: str, kills: int, seed: int, root: Path, tally: Tally
                 left -= 1
             except FailedError as failed:
                 tally.faults.append(f"{pipeline}, run {attempt}: {failed}")
-                ended = True
-        tally.runs += 1
-        tally.faults += [f"{pipeline}, run {attempt}: {fault}" for fault in differences(expected, digests(folder))]
+                break
+        if ended:
+            tally.runs += 1
+            found = digests(folder)
+            tally.faults += [f"{pipeline}, run {attempt}: {fault}" for fault in differences(expected, found)]
         shutil.rmtree(folder)
     shutil.rmtree(whole)
 
