@@ -50,6 +50,7 @@ class Way:
         self.steps = math.ceil(len(packed) / recipe.device_rows)
         self.seen = [0, *accumulate(sum(map(len, row)) for row in packed)]
         self.done, self.at_once = 0, recipe.device_rows
+        self.stepping = False  # Whether the weights are being changed: nobody can tell which of them have been.
         self.earlier: dict[str, Any] = {}
         self._state: State | None = None
         self._memory: tuple[Any, Any] | None = None
@@ -146,8 +147,6 @@ class Way:
         clear_device_cache(garbage_collection=True)
         times = self._recipe.device_rows // self.at_once
         log.warning("a step of the training does not fit the memory; taken as %d times %d rows", times, self.at_once)
-
-    stepping = False  # Whether the weights are being changed: nobody can tell which of them have been.
 
     def begin_step(self) -> None:
         """Before each step: after a kill the first one draws what it would have drawn."""
