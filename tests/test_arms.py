@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import sys
 import time
 from pathlib import Path
@@ -83,7 +84,15 @@ def test_an_arm_that_fails_is_named_and_the_others_count(reported, capsys):
     assert len(reported) == 1
 
 
-def test_an_interrupt_stops_every_arm(reported, tmp_path, monkeypatch):
+@pytest.fixture
+def interruptible():
+    """What a shell starts in the background ignores Ctrl-C, and so would all that it starts."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+def test_an_interrupt_stops_every_arm(reported, interruptible, tmp_path, monkeypatch):
     real, given_up = time.sleep, time.monotonic() + 60
 
     def interrupt(seconds: float) -> None:
