@@ -64,7 +64,8 @@ def main(config: DictConfig) -> None:
         _note_failure(config, error)
     except (Exception, Overdue) as error:
         if not _several():
-            raise
+            # Told in one line, as any limit that the user set.
+            raise Stopped(LabError(str(error))) if isinstance(error, Overdue) else error
         _note_failure(config, error)
 
 

@@ -50,6 +50,6 @@ def _limited(work: Callable[[], str], writer: Connection) -> None:
         made = b"+" + work().encode()
     except MemoryError:
         made = b"-"
-    except Exception as error:
+    except Exception as error:  # Whatever a foreign program raises is its answer.
         made = b"-" + (str(error).strip() or type(error).__name__).splitlines()[0].encode()
     writer.send_bytes(made)
