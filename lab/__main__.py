@@ -64,8 +64,9 @@ def main(config: DictConfig) -> None:
         _note_failure(config, error)
     except (Exception, Overdue) as error:
         if not _several():
-            # Told in one line, as any limit that the user set.
-            raise Stopped(LabError(str(error))) if isinstance(error, Overdue) else error
+            if isinstance(error, Overdue):  # Told in one line, as any limit that the user set.
+                raise Stopped(LabError(str(error))) from error
+            raise
         _note_failure(config, error)
 
 

@@ -216,6 +216,13 @@ def test_routes_that_fail_are_told_by_kind_and_the_others_count(lab, tmp_path, m
     assert "every route failed, the first of them: CUDA out of memory" in err
 
 
+def test_a_route_alone_that_is_overdue_is_told_in_one_line(lab, monkeypatch):
+    monkeypatch.setattr(lab_run, "run", lambda experiment: time.sleep(60))
+    code, _, err = lab("pipeline=gold limit_seconds=10")
+    assert code == 2
+    assert err.splitlines()[-1] == "lab: it took more than 10 s (limit_seconds)"
+
+
 def test_an_interrupt_leaves_nothing_that_is_believed(lab, tmp_path, monkeypatch):
     def interrupted(*_):
         raise KeyboardInterrupt
