@@ -24,19 +24,23 @@ WEIGHTS_TIMES = ("mm", "addmm", "_scaled_mm")  # Operators by which weights mult
 
 @dataclass(frozen=True)
 class Matrices:
-    """How many weights of a model multiply. body: all but the output. head: the output. learning: those trained."""
+    """How many weights of a model multiply. body: all but the output. head: the output. learning: those of the body
+    that are trained; head_learning: those of the output.
+    """
 
     body: int
     head: int
     learning: int
+    head_learning: int
 
     def reading(self, tokens: int, predicted: int) -> float:
         """2·N·T: operations for so many tokens, of which the output is taken for `predicted` ones alone."""
         return 2.0 * (self.body * tokens + self.head * predicted)
 
-    def training(self, tokens: int) -> float:
-        """(4·N + 2·learning)·T."""
-        return (4.0 * (self.body + self.head) + 2.0 * self.learning) * tokens
+    def training(self, tokens: int, predicted: int) -> float:
+        """(4·N + 2·learning)·T, of which the output is taken for the `predicted` ones alone."""
+        head = 4.0 * self.head + 2.0 * self.head_learning
+        return (4.0 * self.body + 2.0 * self.learning) * tokens + head * predicted
 
 
 @dataclass(frozen=True)
@@ -84,11 +88,11 @@ def matrices(model: Any) -> Matrices:
     head = getattr(output, "weight", None) if output is not None else None
     found = {id(weight): weight for weight in model.parameters() if weight.dim() > 1}
     body = [weight for key, weight in found.items() if key not in tables and weight is not head]
-    counted = [*body, *([head] if head is not None else [])]
     return Matrices(
         sum(weight.numel() for weight in body),
         0 if head is None else head.numel(),
-        sum(weight.numel() for weight in counted if weight.requires_grad),
+        sum(weight.numel() for weight in body if weight.requires_grad),
+        head.numel() if head is not None and head.requires_grad else 0,
     )
 
 

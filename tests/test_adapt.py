@@ -76,12 +76,12 @@ def test_training_learns_the_private_text_and_keeps_its_ledger(base, corpus, roo
     assert row.detail["general_share"] == 0.3
     assert sum(row.detail["tokens_by_source"].values()) == 3000
     assert row.bytes > 0
-    # Real tokens and padding are whole rows, and what was counted on a batch of them holds for all.
+    # Rows are as wide as the fullest beside them, and what was counted on a batch of them holds for all.
     assert row.replayed_tokens == 900
     whole = row.tokens + row.padded_tokens
-    assert whole % 320 == 0
+    assert row.padded_tokens < 300
     found = matrices(base.load("cpu").model)
-    assert row.flops_formula == pytest.approx(6 * (found.body + found.head) * whole)
+    assert 6 * found.body * whole < row.flops_formula < 6 * (found.body + found.head) * whole  # Not all are predicted.
     assert row.flops > row.flops_formula
     assert "attention is" in row.detail["flops_note"]
 

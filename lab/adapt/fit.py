@@ -15,6 +15,7 @@ from lab.adapt.recipe import Recipe
 from lab.adapt.watch import Watch
 from lab.adapt.way import Way
 from lab.flops import Counter, Flops, matrices
+from lab.loss import labelled_only
 from lab.packing import Piece, pack, rows
 from lab.runtime import seed_everything
 from lab.states import States
@@ -22,6 +23,7 @@ from lab.stopping import deferred
 from lab.store import JSON
 from lab.workspace import Workspace
 
+EVEN = 8  # Tokens; tensor cores take bfloat16 in eights.
 KEPT_STEPS = 64  # Enough for both moments: 0.95^64 is 0.04, 0.9^64 a thousandth.
 
 
@@ -46,10 +48,11 @@ def fit(
     gathered = KEPT_STEPS * recipe.device_rows if before is not None else 0
 
     def collate(batch: list[list[Piece]]) -> dict[str, torch.Tensor]:
-        return inputs(model, batch, recipe.row_tokens, tokenizer.pad_token_id)
+        return inputs(model, batch, tokenizer.pad_token_id)
 
+    example = {name: value.to(model.device) for name, value in collate(packed[:1]).items() if name != "labels"}
     shown = workspace.progress.step("training", way.seen[-1], "tokens")
-    with TemporaryDirectory() as unused, shown as advance, deferred() as stop:
+    with TemporaryDirectory() as unused, shown as advance, deferred() as stop, labelled_only(model, example):
         way.begin(advance, stop)
         seed_everything(workspace.seed)
         while True:
@@ -65,15 +68,17 @@ def fit(
                 if not should_reduce_batch_size(error):
                     raise
                 way.halve(trainer, error)
-    counted = packed[: way.at_once]
-    flops = _step_flops(model, collate(counted)).times((len(packed) + gathered) / len(counted))
+        flops = _step_flops(model, collate(packed[: way.at_once]))
+    taken = sum(len(batch) * _width(batch) for batch in _batches(iter(packed), way.at_once))
+    counted = len(packed[: way.at_once]) * _width(packed[: way.at_once])
+    flops = flops.times(taken / counted * (1 + gathered / len(packed)))
     earlier: dict[str, JSON] = {"earlier": way.earlier} if way.earlier else {}
-    return {"padded_tokens": len(packed) * recipe.row_tokens - way.seen[-1], **flops.cost(), **earlier}
+    return {"padded_tokens": taken - way.seen[-1], **flops.cost(), **earlier}
 
 
-def inputs(model: Any, batch: list[list[Piece]], row_tokens: int, pad: int) -> dict[str, torch.Tensor]:
+def inputs(model: Any, batch: list[list[Piece]], pad: int) -> dict[str, torch.Tensor]:
     """A batch of packed rows as the model's forward takes it, whichever attention it has."""
-    made = pack(batch, row_tokens, pad)
+    made = pack(batch, _width(batch), pad)
     # Models shift labels themselves; these stand one place early.
     labels = made.labels.roll(1, dims=1)
     labels[:, 0] = -100
@@ -84,13 +89,19 @@ def inputs(model: Any, batch: list[list[Piece]], row_tokens: int, pad: int) -> d
     return {"input_ids": made.ids, "position_ids": made.positions, "attention_mask": mask, "labels": labels}
 
 
+def _width(batch: list[list[Piece]]) -> int:
+    """Of a batch of rows in tokens: its fullest row, and on to where matrix units like it. No row needs more."""
+    return -(-max(sum(map(len, row)) for row in batch) // EVEN) * EVEN
+
+
 def _step_flops(model: Any, batch: dict[str, torch.Tensor]) -> Flops:
     """Of one more step's gradients, once all is trained: under the counter some operators round otherwise."""
     model.train()
     with Counter() as counter, torch.autocast(model.device.type, torch.bfloat16, enabled=model.device.type == "cuda"):
         model(**{name: value.to(model.device) for name, value in batch.items()}).loss.backward()
     model.zero_grad()
-    return counter.flops(matrices(model).training(batch["input_ids"].numel()))
+    predicted = int((batch["labels"] != -100).sum())
+    return counter.flops(matrices(model).training(batch["input_ids"].numel(), predicted))
 
 
 def _batches(packed: Iterator[list[Piece]], size: int) -> Iterator[list[list[Piece]]]:

@@ -37,7 +37,7 @@ SMALL_PARAMETERS, LARGE_RATE = 20_000_000, 1e-3
 WATCHED_DOCUMENTS = 48  # Whose loss is taken on the way: a look at the way, not a result.
 KEY_TEXTS = 64  # Replay texts that go into the artifact's key: enough to see that their source has changed.
 SEEN = "texts.jsonl"
-TRAINING_FORM = 3  # To be raised when training is done in another way: kept weights are then trained again.
+TRAINING_FORM = 4  # To be raised when training is done in another way: kept weights are then trained again.
 # What weights do not depend on, or what is told by the texts themselves.
 OUTSIDE = ("texts", "wordings", "replay", "checkpoint_seconds")
 OPTIMIZERS = ("fresh", "kept")
