@@ -369,9 +369,7 @@ def main() -> None:
     rate = max(rates)
     print(f"\nmatrix product: {rate / 1e12:.3f} TFLOP/s (best; median {statistics.median(rates) / 1e12:.3f})")
     reached = max(statistics.median(turn.curve[-1][1] for turn in some) for name, some in turns.items())
-    print(
-        f"| | real tokens/s | s to a loss of {reached:.3f} | share of the matrix rate | first step, s | waiting for data | GiB |"
-    )
+    print(f"\n| | real tokens/s | s to loss {reached:.3f} | share of matrix rate | first step, s | waiting | GiB |")
     print("|---|---|---|---|---|---|---|")
     found, heads = matrices(model), attention_work(model.config, data)
     for name, some in turns.items():
@@ -382,7 +380,7 @@ def main() -> None:
         print(
             f"| {name} | {spread(speeds, ',.0f')} | {spread(met, '.1f') if len(met) == len(some) else 'not in all'} "
             f"| {'' if 'LoRA' in name else spread(used, '.3f')} | {spread([turn.first_step for turn in some], '.1f')} "
-            f"| {max(turn.waited / turn.spent for turn in some):.1%} | {peaks.get(name, float('nan')):.2f} |"
+            f"| {max(turn.waited / turn.spent for turn in some):.1%} | {f'{peaks[name]:.2f}' if name in peaks else ''} |"
         )
 
 
