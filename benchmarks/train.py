@@ -158,9 +158,9 @@ class Clock(TrainerCallback):
 def counting(collate: Callable[..., dict[str, Any]], pad: int, turn: Turn, seen: dict[str, int]) -> Callable[..., Any]:
     """The same batches, whose making is timed and whose real tokens are counted."""
 
-    def made(batch: Any) -> dict[str, Any]:
+    def made(batch: Any, *more: Any) -> dict[str, Any]:
         begun = time.perf_counter()
-        out = collate(batch)
+        out = collate(batch, *more)
         turn.waited += time.perf_counter() - begun
         real = out.get("attention_mask", out["input_ids"] != pad)
         real = out["input_ids"] != pad if real.dim() > 2 else real
@@ -177,7 +177,7 @@ def lab(model: Any, tokenizer: Any, data: list[Sequence], turn: Turn, device: st
     packed = list(islice(rows(pieces, ROW_TOKENS), 4000))
     seen: dict[str, int] = {}
     usual = lab_fit.inputs
-    collate = counting(lambda batch: usual(model, batch, tokenizer.pad_token_id), tokenizer.pad_token_id, turn, seen)
+    collate = counting(usual, tokenizer.pad_token_id, turn, seen)
 
     class Looks:
         rows: list[Any] = []  # noqa: RUF012
@@ -195,7 +195,7 @@ def lab(model: Any, tokenizer: Any, data: list[Sequence], turn: Turn, device: st
     recipe = Recipe(RATE, "constant_from_end", 0.0, 4, ROW_TOKENS, 1, 3600.0)
     with TemporaryDirectory() as folder:
         workspace = Workspace(Store(Path(folder)), Ledger(), 0, device)
-        lab_fit.inputs, lab_fit.Way, kept = (lambda model, batch, pad: collate(batch)), Steps, lab_fit.Way  # type: ignore
+        lab_fit.inputs, lab_fit.Way, kept = collate, Steps, lab_fit.Way  # type: ignore
         try:
             lab_fit.fit(model, tokenizer, packed, recipe, Looks(), None, States(Path(folder), {}), workspace)  # type: ignore
         finally:
@@ -369,7 +369,7 @@ def main() -> None:
     rate = max(rates)
     print(f"\nmatrix product: {rate / 1e12:.3f} TFLOP/s (best; median {statistics.median(rates) / 1e12:.3f})")
     reached = max(statistics.median(turn.curve[-1][1] for turn in some) for name, some in turns.items())
-    print(f"\n| | real tokens/s | s to loss {reached:.3f} | share of matrix rate | first step, s | waiting | GiB |")
+    print(f"\n| | real tokens/s | s to loss {reached:.2f} | share of matrix rate | first step | waiting | GiB |")
     print("|---|---|---|---|---|---|---|")
     found, heads = matrices(model), attention_work(model.config, data)
     for name, some in turns.items():
@@ -377,10 +377,11 @@ def main() -> None:
         used = [(found.training(turn.tokens, turn.labelled) + heads * turn.tokens) / turn.spent / rate for turn in some]
         there = [next((at for at, loss in turn.curve if loss <= reached), None) for turn in some]
         met = [at for at in there if at is not None]
+        memory = f"{peaks[name]:.2f}" if name in peaks else ""
         print(
             f"| {name} | {spread(speeds, ',.0f')} | {spread(met, '.1f') if len(met) == len(some) else 'not in all'} "
             f"| {'' if 'LoRA' in name else spread(used, '.3f')} | {spread([turn.first_step for turn in some], '.1f')} "
-            f"| {max(turn.waited / turn.spent for turn in some):.1%} | {f'{peaks[name]:.2f}' if name in peaks else ''} |"
+            f"| {max(turn.waited / turn.spent for turn in some):.1%} | {memory} |"
         )
 
 

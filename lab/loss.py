@@ -44,12 +44,13 @@ def labelled_loss(
 
 
 @contextmanager
-def labelled_only(model: Any, example: dict[str, torch.Tensor]) -> Iterator[None]:
+def labelled_only(model: Any, example: dict[str, torch.Tensor], compiled: bool = False) -> Iterator[None]:
     """While it lasts, the model given labels tells their `labelled_loss` and no logits; without labels it is as ever.
 
     The forward of the model itself is replaced, so that whatever is put around it (adapters, replicas, shards) still
     goes through its own. example: one small batch, to see whether the output layer alone stands between the decoder
     and the logits; where a model does more (Gemma 2 caps its logits, Granite scales them) all its logits are made.
+    compiled: whether the decoder is, for rows of one shape.
     """
     causal: Any = model.get_base_model() if isinstance(model, PeftModel) else model
     decoder, head, usual = causal.base_model, causal.get_output_embeddings(), causal.forward
@@ -67,9 +68,12 @@ def labelled_only(model: Any, example: dict[str, torch.Tensor]) -> Iterator[None
         return CausalLMOutput(loss=loss)
 
     causal.forward = forward
+    if compiled:
+        decoder.compile(dynamic=False)
     try:
         yield
     finally:
+        decoder._compiled_call_impl = None
         del causal.forward  # The class's own is below it.
 
 

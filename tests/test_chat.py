@@ -91,7 +91,7 @@ def test_packed_texts_do_not_see_each_other_in_any_architecture(folders, kind, s
             for place in range(ids.shape[1] - len(branch) + asked, ids.shape[1]):
                 alone -= logs[place - 1, ids[0, place]].item()
                 tokens += 1
-    rows = inputs(model.model, [pieces], model.tokenizer.pad_token_id)
+    rows = inputs([pieces], model.tokenizer.pad_token_id, model.model.config._attn_implementation == "eager")
     assert len(rows["input_ids"]) == 1
     with torch.no_grad():
         assert model.model(**rows).loss.item() == pytest.approx(alone / tokens, rel=1e-4)

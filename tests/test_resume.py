@@ -216,6 +216,42 @@ def test_what_does_not_fit_the_memory_is_taken_in_parts_and_learns_the_same(
     assert "4 times 1 rows" in caplog.text
 
 
+@pytest.mark.parametrize("kind", ["cpt", "lora"])
+def test_a_row_that_does_not_fit_is_made_twice_and_learns_the_same(
+    kind: str,
+    base: BaseModel,
+    small_corpus: Corpus,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """The fewer numbers are kept for the gradient, the less memory: counted, since nothing here is ever full."""
+    settings = {"device_rows": 1, "tokens": 3000}
+    KINDS[kind](**settings).adapt(base, small_corpus, desk(tmp_path / "whole"))
+    loss, kept = _Trainer.compute_loss, []
+
+    def full(trainer: Any, model: Any, *more: Any, **named: Any) -> Any:
+        held: list[int] = []
+
+        def keep(tensor: torch.Tensor) -> torch.Tensor:
+            held.append(tensor.numel())
+            return tensor
+
+        with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+            found = loss(trainer, model, *more, **named)
+        kept.append(sum(held))
+        if len(kept) == 1:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 1 GiB")
+        return found
+
+    monkeypatch.setattr(_Trainer, "compute_loss", full)
+    KINDS[kind](**settings).adapt(base, small_corpus, desk(tmp_path / "twice"))
+    assert max(kept[1:]) < kept[0] / 3
+    one, two = weights(tmp_path / "whole"), weights(tmp_path / "twice")
+    assert all(torch.equal(one[name], two[name]) for name in one)
+    assert "inner results made twice" in caplog.text
+
+
 def test_a_row_that_does_not_fit_is_told(
     base: BaseModel, small_corpus: Corpus, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Iterator
 from itertools import islice
 from tempfile import TemporaryDirectory
@@ -11,6 +12,7 @@ import torch
 from accelerate.utils.memory import should_reduce_batch_size
 from transformers import Trainer
 
+from lab.adapt.engine import choose
 from lab.adapt.recipe import Recipe
 from lab.adapt.watch import Watch
 from lab.adapt.way import Way
@@ -22,6 +24,8 @@ from lab.states import States
 from lab.stopping import deferred
 from lab.store import JSON
 from lab.workspace import Workspace
+
+log = logging.getLogger(__name__)
 
 EVEN = 8  # Tokens; tensor cores take bfloat16 in eights.
 KEPT_STEPS = 64  # Enough for both moments: 0.95^64 is 0.04, 0.9^64 a thousandth.
@@ -47,16 +51,23 @@ def fit(
     way = Way(model, packed, recipe, watch, states, workspace)
     gathered = KEPT_STEPS * recipe.device_rows if before is not None else 0
 
+    real = way.seen[-1]
+    engine = choose(workspace.device, matrices(model).training(real, real))
+    log.info("training on %s: %s", workspace.device, engine)
+    eager = model.config._attn_implementation == "eager"
+    width = recipe.row_tokens if engine.compiled else None
+
     def collate(batch: list[list[Piece]]) -> dict[str, torch.Tensor]:
-        return inputs(model, batch, tokenizer.pad_token_id)
+        return inputs(batch, tokenizer.pad_token_id, eager, width)
 
     example = {name: value.to(model.device) for name, value in collate(packed[:1]).items() if name != "labels"}
-    shown = workspace.progress.step("training", way.seen[-1], "tokens")
-    with TemporaryDirectory() as unused, shown as advance, deferred() as stop, labelled_only(model, example):
+    shown = workspace.progress.step("training", real, "tokens")
+    taught = labelled_only(model, example, engine.compiled)
+    with TemporaryDirectory() as unused, shown as advance, deferred() as stop, taught:
         way.begin(advance, stop)
         seed_everything(workspace.seed)
         while True:
-            trainer = way.trainer(collate, unused)
+            trainer = way.trainer(collate, unused, engine)
             try:
                 if before is not None and way.done == 0:
                     packed_before = islice(rows(before, recipe.row_tokens), gathered)
@@ -69,21 +80,23 @@ def fit(
                     raise
                 way.halve(trainer, error)
         flops = _step_flops(model, collate(packed[: way.at_once]))
-    taken = sum(len(batch) * _width(batch) for batch in _batches(iter(packed), way.at_once))
-    counted = len(packed[: way.at_once]) * _width(packed[: way.at_once])
+    taken = sum(len(batch) * (width or _width(batch)) for batch in _batches(iter(packed), way.at_once))
+    counted = len(packed[: way.at_once]) * (width or _width(packed[: way.at_once]))
     flops = flops.times(taken / counted * (1 + gathered / len(packed)))
     earlier: dict[str, JSON] = {"earlier": way.earlier} if way.earlier else {}
-    return {"padded_tokens": taken - way.seen[-1], **flops.cost(), **earlier}
+    return {"padded_tokens": taken - real, **flops.cost(), **earlier}
 
 
-def inputs(model: Any, batch: list[list[Piece]], pad: int) -> dict[str, torch.Tensor]:
-    """A batch of packed rows as the model's forward takes it, whichever attention it has."""
-    made = pack(batch, _width(batch), pad)
+def inputs(batch: list[list[Piece]], pad: int, eager: bool, width: int | None = None) -> dict[str, torch.Tensor]:
+    """A batch of packed rows as a model's forward takes it. eager: whether that is its attention. width: of the rows,
+    None as their fullest needs.
+    """
+    made = pack(batch, width or _width(batch), pad)
     # Models shift labels themselves; these stand one place early.
     labels = made.labels.roll(1, dims=1)
     labels[:, 0] = -100
     mask = made.mask
-    if model.config._attn_implementation == "eager":
+    if eager:
         # The one implementation that adds a mask to its scores: as 1 and 0, true and false would hide nothing.
         mask = torch.zeros(mask.shape).masked_fill(~mask, torch.finfo(torch.float32).min)
     return {"input_ids": made.ids, "position_ids": made.positions, "attention_mask": mask, "labels": labels}
@@ -97,7 +110,8 @@ def _width(batch: list[list[Piece]]) -> int:
 def _step_flops(model: Any, batch: dict[str, torch.Tensor]) -> Flops:
     """Of one more step's gradients, once all is trained: under the counter some operators round otherwise."""
     model.train()
-    with Counter() as counter, torch.autocast(model.device.type, torch.bfloat16, enabled=model.device.type == "cuda"):
+    mixed = torch.autocast(model.device.type, torch.bfloat16, enabled=model.device.type == "cuda")
+    with Counter() as counter, mixed, torch.compiler.set_stance("force_eager"):  # What is compiled is not counted.
         model(**{name: value.to(model.device) for name, value in batch.items()}).loss.backward()
     model.zero_grad()
     predicted = int((batch["labels"] != -100).sum())

@@ -14,6 +14,7 @@ from accelerate.utils.memory import clear_device_cache
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 
 from lab.adapt.checkpoint import finite, restore_chance, restore_moments, restore_weights, write
+from lab.adapt.engine import Engine
 from lab.adapt.recipe import Recipe
 from lab.adapt.watch import Watch
 from lab.meter import plus, read, used_since
@@ -50,6 +51,7 @@ class Way:
         self.steps = math.ceil(len(packed) / recipe.device_rows)
         self.seen = [0, *accumulate(sum(map(len, row)) for row in packed)]
         self.done, self.at_once = 0, recipe.device_rows
+        self._recomputing = False
         self.stepping = False  # Whether the weights are being changed: nobody can tell which of them have been.
         self.earlier: dict[str, Any] = {}
         self._state: State | None = None
@@ -81,7 +83,7 @@ class Way:
         """Whether no row is left."""
         return self.done == self.steps
 
-    def trainer(self, collate: Callable[..., Any], unused: str) -> Trainer:
+    def trainer(self, collate: Callable[..., Any], unused: str, engine: Engine) -> Trainer:
         """A trainer of the rows that are left, with the whole schedule. unused: a folder, which it asks for."""
         recipe, workspace = self._recipe, self._workspace
         trainer = _Trainer(
@@ -102,7 +104,7 @@ class Way:
                 label_names=["labels"],
                 seed=workspace.seed,
                 use_cpu=workspace.device == "cpu",
-                bf16=workspace.device == "cuda",
+                **engine.arguments(),
                 dataloader_pin_memory=workspace.device == "cuda",
                 disable_tqdm=True,
                 **workspace.reporting,
@@ -133,20 +135,30 @@ class Way:
                 group["lr"] = rate
 
     def halve(self, trainer: Trainer, error: Exception) -> None:
-        """Take a step's rows in smaller parts from now on. MemoryFullError where that cannot help."""
+        """Take a step's rows in smaller parts from now on; one row a part, make its inner results again for the
+        gradient instead of keeping them. MemoryFullError where that cannot help either.
+        """
         smaller = [rows for rows in range(1, self.at_once // 2 + 1) if self._recipe.device_rows % rows == 0]
-        if self.stepping or not smaller:
+        if self.stepping or not (smaller or self._can_recompute()):
             raise MemoryFullError(
                 f"the memory of {self._workspace.device} is too small to train this model with rows of "
                 f"{self._recipe.row_tokens} tokens; take another device, or train less of the weights"
             ) from error
-        self.at_once = smaller[-1]
+        if smaller:
+            self.at_once = smaller[-1]
+        else:
+            self._recomputing = True
+            self._model.gradient_checkpointing_enable({"use_reentrant": False})
         if self.done and trainer.optimizer is not None and trainer.lr_scheduler is not None:
             self._memory = trainer.optimizer.state_dict(), trainer.lr_scheduler.state_dict()
         self._model.zero_grad()
         clear_device_cache(garbage_collection=True)
         times = self._recipe.device_rows // self.at_once
-        log.warning("a step of the training does not fit the memory; taken as %d times %d rows", times, self.at_once)
+        made = "" if smaller else ", and inner results made twice"
+        log.warning("a step does not fit the memory; taken as %d times %d rows%s", times, self.at_once, made)
+
+    def _can_recompute(self) -> bool:
+        return self._model.supports_gradient_checkpointing and not self._recomputing
 
     def begin_step(self) -> None:
         """Before each step: after a kill the first one draws what it would have drawn."""
@@ -168,7 +180,8 @@ class Way:
         """Measure the model if it is time to and it has not been done."""
         tokens, rows = self._tokens(self.done), self._watch.rows
         if self.done in self._looks and (not rows or rows[-1]["tokens"] != tokens):
-            self._watch.look(self._model, tokens, self._advance)
+            with torch.compiler.set_stance("force_eager"):  # Else every length would be compiled.
+                self._watch.look(self._model, tokens, self._advance)
             self._report({f"eval_{name}": seen for name, seen in self._watch.rows[-1].items() if seen is not None})
 
     def lost(self) -> str:

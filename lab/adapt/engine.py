@@ -1,0 +1,41 @@
+"""How fast a device is made to train: chosen from the device and from how much there is to do, and said in one line."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+# Operations from which compiling pays on a GPU: it takes about a minute, in which one does 1e16 of them. On two CPU
+# cores it takes as long and gains a tenth (benchmarks/README.md), and no training there is long enough.
+COMPILED_FROM = 5e16
+WORKERS = 2
+
+
+@dataclass(frozen=True)
+class Engine:
+    """mixed: products in bfloat16, weights and optimizer in float32. compiled: the decoder is compiled, and every row
+    is of one width. workers: processes that make batches beside the training.
+    """
+
+    mixed: bool
+    compiled: bool
+    workers: int
+
+    def arguments(self) -> dict[str, Any]:
+        """In the Trainer's words."""
+        ahead = {"dataloader_prefetch_factor": 4} if self.workers else {}
+        return {"bf16": self.mixed, "dataloader_num_workers": self.workers, **ahead}
+
+    def __str__(self) -> str:
+        made = [
+            "bfloat16 products" if self.mixed else "float32",
+            *(["compiled"] if self.compiled else []),
+            f"{self.workers} processes making batches" if self.workers else "batches made in between",
+        ]
+        return ", ".join([*made, "fused AdamW"])
+
+
+def choose(device: str, operations: float) -> Engine:
+    """The engine for so many floating-point operations on `cpu` or `cuda`."""
+    gpu = device == "cuda"
+    return Engine(mixed=gpu, compiled=gpu and operations > COMPILED_FROM, workers=WORKERS if gpu else 0)

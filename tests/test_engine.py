@@ -1,0 +1,63 @@
+"""What makes training fast changes nothing that is learnt."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from lab.adapt.engine import COMPILED_FROM, Engine, choose
+from lab.adapt.training import Training
+from lab.adapt.weights import WeightTraining
+from lab.base import BaseModel
+from lab.corpus.corpus import Corpus
+from lab.ledger import Ledger
+from lab.store import Store
+from lab.workspace import Workspace
+from lab.worlds.embedded import WorldReplay
+from lab.worlds.general import GeneralWorld
+
+
+def weights(base: BaseModel, corpus: Corpus, root: Path) -> dict[str, torch.Tensor]:
+    """After a few steps, the rows of which are mostly not full."""
+    training = Training(
+        ("documents",), 2000, 1e-3, 0.3, WorldReplay(GeneralWorld(subjects=10)),
+        device_rows=2, row_tokens=384, evaluations=1,
+    )  # fmt: skip
+    workspace = Workspace(Store(root), Ledger(), 0, "cpu")
+    return load_file(WeightTraining(training).train(base, corpus, workspace).path / "model.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("engine", "apart"),
+    # Rows are of one width when compiled, so sums round otherwise.
+    [(Engine(False, False, 1), 0.0), (Engine(False, True, 0), 1e-5)],
+    ids=["batches made beside", "compiled"],
+)
+def test_the_same_is_learnt(engine, apart, random_model, small_corpus, tmp_path, monkeypatch, caplog):
+    base, compiled = BaseModel(str(random_model)), []
+    usual = weights(base, small_corpus, tmp_path / "usual")
+
+    def cheaply(module: Any, **how: Any) -> None:
+        """Traced as ever, and not made machine code of, which would take a minute."""
+        compiled.append(type(module).__name__)
+        module._compiled_call_impl = torch.compile(module._call_impl, backend="eager", **how)
+
+    monkeypatch.setattr(torch.nn.Module, "compile", cheaply)
+    monkeypatch.setattr("lab.adapt.fit.choose", lambda device, operations: engine)
+    with caplog.at_level(logging.INFO):
+        other = weights(base, small_corpus, tmp_path / "other")
+    assert f"training on cpu: {engine}" in caplog.text
+    assert compiled == ["Qwen3Model"] * engine.compiled
+    assert max(float((usual[name] - other[name]).abs().max()) for name in usual) <= apart
+
+
+def test_a_gpu_is_compiled_for_only_where_there_is_much_to_do():
+    assert choose("cpu", 1e30) == Engine(mixed=False, compiled=False, workers=0)
+    assert choose("cuda", COMPILED_FROM / 2) == Engine(mixed=True, compiled=False, workers=2)
+    assert choose("cuda", COMPILED_FROM * 2).compiled
+    assert "bfloat16" in str(choose("cuda", 0))
