@@ -12,6 +12,7 @@ from lab.judge.statistics import (
     interval,
     paired_difference,
     smallest_detectable_difference,
+    unpaired_difference,
 )
 from lab.records import Question
 
@@ -184,6 +185,21 @@ def test_the_error_over_seeds_is_that_over_documents_and_that_over_seeds() -> No
     result = interval(values, [f"d{n}" for n in range(40)], resamples=40_000, bounded=False)
     expected = stats.t.ppf(0.975, free) * np.sqrt(sum(pieces))
     assert (result.high - result.low) / 2 == pytest.approx(expected, rel=0.02)
+
+
+def test_an_unpaired_difference_is_welchs_where_every_question_is_its_own_document() -> None:
+    random = np.random.default_rng(0)
+    a, b = random.normal(0.6, 0.1, 60), random.normal(0.5, 0.3, 25)
+    names = [f"a{n}" for n in range(60)], [f"b{n}" for n in range(25)]
+    welch = stats.ttest_ind(a, b, equal_var=False)
+    for level in (0.95, 0.8):
+        found, ends = unpaired_difference(a, b, *names, resamples=40_000, level=level), welch.confidence_interval(level)
+        assert found.estimate == pytest.approx(a.mean() - b.mean())
+        assert (found.low, found.high) == pytest.approx((ends.low, ends.high), abs=0.002)
+        assert found.p == pytest.approx(welch.pvalue, rel=0.05)
+    assert unpaired_difference(a, b, *names, seed=1) != unpaired_difference(a, b, *names, seed=2)
+    assert unpaired_difference([1, 1], [0, 0], ["x", "x"], ["y", "z"]).p == 1.0  # one document allows no claim
+    assert unpaired_difference([1, 1], [0, 0], ["x", "y"], ["y", "z"]).p == 0.0
 
 
 def test_holm_by_hand() -> None:
