@@ -218,6 +218,27 @@ def test_the_smallest_detectable_difference_is_found_as_often_as_promised() -> N
     assert 0.74 <= np.mean(found) <= 0.86
 
 
+def test_the_smallest_detectable_difference_by_hand() -> None:
+    a, b = simulated_pair(np.random.default_rng(13), 0.1)
+    found = paired_difference(a, b, CLUSTERS)
+    error = (found.high - found.low) / 2 / stats.t.ppf(0.975, DOCUMENTS - 1)
+    for power, alpha in ((0.8, 0.05), (0.9, 0.01)):
+        factor = stats.t.ppf(1 - alpha / 2, DOCUMENTS - 1) + stats.t.ppf(power, DOCUMENTS - 1)
+        assert smallest_detectable_difference(a, b, CLUSTERS, power, alpha) == pytest.approx(factor * error)
+
+
+def test_what_is_not_said_is_seed_0_and_2000_resamples() -> None:
+    """As the documents of a run do not name them, kept figures would change with them."""
+    a, b = simulated_pair(np.random.default_rng(6), 0.05)
+    given = {"seed": 0, "resamples": 2000}
+    assert interval(a, CLUSTERS) == interval(a, CLUSTERS, level=0.95, bounded=True, **given)
+    assert paired_difference(a, b, CLUSTERS) == paired_difference(a, b, CLUSTERS, level=0.95, **given)
+    both = (a, b, CLUSTERS, CLUSTERS)
+    assert unpaired_difference(*both) == unpaired_difference(*both, level=0.95, **given)
+    least = smallest_detectable_difference(a, b, CLUSTERS)
+    assert least == smallest_detectable_difference(a, b, CLUSTERS, power=0.8, alpha=0.05, **given)
+
+
 def test_same_seed_same_numbers() -> None:
     a, b = simulated_pair(np.random.default_rng(6), 0.05)
     assert paired_difference(a, b, CLUSTERS, seed=3) == paired_difference(a, b, CLUSTERS, seed=3)
