@@ -15,7 +15,7 @@ import pytest
 
 import lab.store
 from lab.records import LabError
-from lab.store import LEFTOVER_SECONDS, MANIFEST, Store, digest, digest_file
+from lab.store import LEFTOVER_SECONDS, MANIFEST, Store, digest, digest_file, noted_in
 
 KEY = {"corpus": "abc", "size": 3}
 
@@ -46,6 +46,7 @@ def test_made_once_then_reused(tmp_path: Path) -> None:
     assert made.path == again.path == tmp_path / "index" / digest(KEY)[:16]
     assert made.digest == again.digest
     assert made.cost == again.cost
+    assert noted_in(made.path) == made.cost
     assert made.cost["tokens"] == 7
     assert made.cost["bytes"] == 15
     assert made.cost["seconds"] > 0
@@ -259,6 +260,28 @@ def test_whoever_was_first_with_a_spoilt_artifact_does_not_win(tmp_path: Path) -
 
     assert not Store(tmp_path).artifact("index", KEY, build).reused
     assert Store(tmp_path).artifact("index", KEY, never).reused
+
+
+def test_whoever_was_first_with_a_whole_artifact_wins(tmp_path: Path) -> None:
+    theirs = Store(tmp_path / "theirs").artifact("index", KEY, write("hello"))
+
+    def build(folder: Path) -> None:
+        theirs.path.rename(tmp_path / "index" / theirs.path.name)
+        write("other words")(folder)
+
+    made = Store(tmp_path).artifact("index", KEY, build)
+    assert (made.reused, made.digest, made.cost) == (True, theirs.digest, theirs.cost)
+    assert os.listdir(tmp_path / "index") == [made.path.name]
+
+
+def test_a_file_that_came_between_is_replaced(tmp_path: Path) -> None:
+    def build(folder: Path) -> None:
+        (tmp_path / "index" / digest(KEY)[:16]).write_text("in the way")
+        write("hello")(folder)
+
+    made = Store(tmp_path).artifact("index", KEY, build)
+    assert not made.reused
+    assert os.listdir(tmp_path / "index") == [made.path.name]
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs Linux's /dev/full")
