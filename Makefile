@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: help setup exam known upkeep smoke test faults check base notebooks clean
+.PHONY: help setup exam known upkeep smoke test coverage mutants faults check base notebooks clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -25,6 +25,12 @@ smoke: $(READY) ## the same at its smallest, in under a minute; its figures say 
 
 test: $(READY) ## run the tests, two at a time
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
+
+coverage: $(READY) ## the tests once more, and what they leave out: fails below 90 % of lines and branches
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --cov --cov-report term
+
+mutants: $(READY) ## plant small faults in the judge, the mixture, the store; list those that no test catches (hours)
+	OMP_NUM_THREADS=1 $(BIN)/mutmut run --max-children 2 && $(BIN)/mutmut results
 
 faults: $(READY) ## kill runs 200 times (kills=N) in the middle of their writes and at random, and compare what they end with
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.faults.kills $(or $(kills),200)

@@ -155,6 +155,7 @@ def test_the_same_seed_gives_the_same_answers(lab, tmp_path):
         ("model.chat=perhaps", "model.chat=perhaps: choose auto, true, false"),
         ("model=openai model.url=http://127.0.0.1:9/v1 model.name=m pipeline=lora", "cannot be trained"),
         ("limit=0", "limit=0"),
+        ("answer_tokens=0", "answer_tokens=0"),
         ("seed=many", "seed=many"),
         ("corpus.book.practised_share=1.5", "practised_share=1.5"),
         ("exam=jsonl exam.path=./nowhere.jsonl", "nowhere.jsonl"),

@@ -193,6 +193,23 @@ def test_squad_faults_are_told_with_their_places(tmp_path: Path, caplog: Any) ->
         "data[3], p",
     ):
         assert said in str(error.value)
+    twice = {"title": "T", "paragraphs": [{"id": "p", "context": "C."}, {"id": "p", "context": "D.", "qas": 3}] * 2}
+    with pytest.raises(LabError) as error:
+        load_squad(squad(tmp_path, {"title": 5, "paragraphs": []}, twice, {"title": "T", "paragraphs": []}))
+    for said in (
+        "5 fault(s)",
+        "data[0], title: a text",
+        "data[2], title: 'T' stands at data[1] already",
+        "data[1].paragraphs[1], qas: a list",
+        "data[1].paragraphs[2], id: 'p' stands at data[1].paragraphs[0] already",
+    ):
+        assert said in str(error.value)
+    perhaps = [{"id": "1", "question": "?", "answers": [], "is_impossible": "yes"}]
+    with pytest.raises(LabError, match=r"qas\[0\]: is_impossible: 'yes'; true or false"):
+        load_squad(squad(tmp_path, {"title": "T", "paragraphs": [{"context": "C.", "qas": perhaps}]}))
+    (tmp_path / "broken.json").write_text('{"data": [')
+    with pytest.raises(LabError, match=r"broken\.json: "):
+        load_squad(tmp_path / "broken.json")
     (tmp_path / "list.json").write_text("[]")
     with pytest.raises(LabError, match='no list "data"'):
         load_squad(tmp_path / "list.json")
@@ -290,3 +307,12 @@ def test_published_files_load_whole(caplog: Any) -> None:
     assert sizes == {"test": 1038, "dev": 30}
     assert len(SquadCorpus(str(DATA / "reading_zh" / "cmrc2018_dev.json")).load().passages) == 848
     assert len(load_squad(DATA / "reading_zh" / "cmrc2018_dev.json")) == 3219
+
+
+def test_general_files_that_cannot_be_told_apart_or_read_are_named(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("One and one?,one,two,B\n")
+    with pytest.raises(LabError, match=r"a\.csv and .*a\.csv are both called a"):
+        FilesSuite([str(tmp_path / "a.csv")] * 2).load()
+    (tmp_path / "old.txt").write_bytes("Fähre".encode("latin-1"))
+    with pytest.raises(LabError, match=r"old\.txt: not UTF-8"):
+        FilesSuite((), [str(tmp_path / "old.txt")]).load()

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
+from dataclasses import replace
 from itertools import islice
 
 import pytest
@@ -12,9 +14,10 @@ import torch
 from lab.base import BaseModel
 from lab.curriculum import School, train_tokenizer
 from lab.exam.prompts import ask, prefix
-from lab.foundry import SIZES, STAGES, answer_scores, main, new_model
+from lab.foundry import LEVELS, SIZES, STAGES, answer_scores, first_right, main, new_model, train
 from lab.muon import Muon, orthogonalised
-from lab.packing import batches, encode, pack
+from lab.packing import Piece, batches, encode, pack
+from lab.records import LabError
 from lab.worlds.general import GeneralWorld
 from lab.worlds.lessons import paragraph
 from lab.worlds.names import name, seeded
@@ -138,6 +141,37 @@ def test_a_start_that_has_seen_all_tokens_is_named(tmp_path, monkeypatch, capsys
     monkeypatch.setattr("sys.argv", ["foundry", "start=begun", "tokens=6000", "out=base", "device=cpu"])
     assert main() == 2
     assert "start=begun: has seen 9000 tokens already" in capsys.readouterr().err
+
+
+def test_a_probe_counts_the_first_tokens_of_answers(monkeypatch):
+    batch = pack([[Piece([1, 2], [([3, 4, 5], 1), ([6, 7], 1)])]], row_tokens=8, pad=0)
+    # Of the three tokens with loss the first and the last open an answer.
+    monkeypatch.setattr("lab.foundry.answer_scores", lambda *_: (None, torch.tensor([True, False, False])))
+    assert first_right(None, batch) == 0.5
+
+
+@pytest.mark.parametrize(
+    ("right", "share", "last"), [(0.91, 9.0, len(LEVELS) - 1), (0.89, 0.0, len(LEVELS) - 1), (0.89, 9.0, 0)]
+)
+def test_a_level_ends_once_it_is_passed_or_has_had_its_share(tmp_path, monkeypatch, tokenizer, right, share, last):
+    monkeypatch.setattr("lab.foundry.PROBE_EVERY", 1)
+    monkeypatch.setattr("lab.foundry.LEVEL_SHARE", share)
+    monkeypatch.setattr("lab.foundry.first_right", lambda model, batch: right)
+    monkeypatch.setattr("lab.foundry.train_tokenizer", lambda *_: tokenizer)
+    monkeypatch.setattr(shutil, "which", lambda _: None)  # no compiler: its minute is of no use here
+    size = replace(SIZES["tiny"], tokens=500 * len(LEVELS), rows=1)
+    state = train(size, 0, "cpu", tmp_path / "checkpoint", None)[2]
+    assert state.level == last
+    assert state.tokens >= size.tokens
+
+
+def test_a_loss_that_is_no_number_ends_it(tmp_path, monkeypatch, tokenizer):
+    monkeypatch.setattr("lab.foundry.train_tokenizer", lambda *_: tokenizer)
+    monkeypatch.setattr("lab.foundry.answer_scores", lambda *_: (torch.tensor([math.nan]), torch.tensor([False])))
+    monkeypatch.setattr(shutil, "which", lambda _: None)
+    with pytest.raises(LabError, match="the loss is nan after 0 steps; lower the learning rates"):
+        train(SIZES["tiny"], 0, "cpu", tmp_path, None)
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("option", ["model=huge", "layers=3", "device=tpu"])

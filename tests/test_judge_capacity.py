@@ -33,6 +33,13 @@ def test_by_hand() -> None:
     assert found.bits_per_parameter.high == pytest.approx(2 * by_hand.high)
 
 
+def test_the_ends_of_an_interval_are_shared_out_too() -> None:
+    found = stored_bits([0.0, -LN2 / 8, -LN2 / 8, 0.0], [16] * 4, list("abcd"), facts=100, parameters=50)
+    bits, shared_out = found.bits_per_fact, found.bits_per_parameter
+    assert 0 < bits.low < bits.high
+    assert (shared_out.low, shared_out.high) == pytest.approx((2 * bits.low, 2 * bits.high))
+
+
 def test_it_is_the_papers_form_of_the_loss() -> None:
     """N log2(V / e^loss) / P, the loss in nats averaged over facts."""
     random = np.random.default_rng(0)

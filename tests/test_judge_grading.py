@@ -9,6 +9,7 @@ import pytest
 from lab.judge.choices import letter_of
 from lab.judge.grading import grade as grade_answer
 from lab.judge.grading import is_unknown, kind
+from lab.judge.stale import CURRENT, NEITHER, OLD, gives_stale, side
 from lab.judge.words import contains, exact_match, longest_common_subsequence, normalise, rouge_l, token_f1
 from lab.records import Answer, Grade, LabError, Question
 
@@ -164,6 +165,7 @@ def test_a_question_without_answers_is_named() -> None:
         grade(Question("q9", "?", ()), "x")
 
 
+WORD_SCORES = ("exact_match", "token_f1", "contains", "rouge_l")
 LONG = Question("q7", "Recite it.", (" ".join(f"word{n}" for n in range(41)),))
 CHOICE = Question("q8", "Capital of England?", ("B",), choices=("Paris", "London", "Rome", "New York"))
 
@@ -199,6 +201,8 @@ def test_choices_by_log_probability_by_hand() -> None:
     scored = grade(CHOICE, "A", choices=((-0.5, -6.0), (-1.0, -5.0), (-1.5, -4.0), (-2.0, -8.0)))
     assert (scored.choice_letter, scored.choice_text, scored.choice_text_normalised) == (0.0, 0.0, 1.0)
     assert (scored.score, scored.outcome, scored.exact_match) == (0.0, "wrong", None)
+    by_letter = grade(CHOICE, "A", choices=((-2.0, -1.0), (-1.0, -5.0), (-1.5, -4.0), (-2.0, -8.0)))
+    assert (by_letter.choice_letter, by_letter.choice_text, by_letter.choice_text_normalised) == (1.0, 0.0, 0.0)
     unscored = grade(CHOICE, "B")
     assert (unscored.choice_letter, unscored.choice_text, unscored.choice_text_normalised) == (None, None, None)
     for broken in (((-1.0, -1.0),), ((-1.0, math.nan),) * 4):
@@ -219,7 +223,11 @@ def test_no_letter_is_a_format_error_and_ignorance_is_not() -> None:
 def test_an_answer_that_there_is_none_of_failed() -> None:
     for question in (QUESTION, ABSENT, LONG, CHOICE):
         result = grade(question, question.answers[0], error="HTTP 500")
-        assert (result.score, result.outcome) == (0.0, "failed")
+        assert (result.question_id, result.score, result.outcome) == (question.id, 0.0, "failed")
+        assert grade(question, question.answers[0]).question_id == question.id
+    # Of words all scores are 0; of a choice there are none.
+    words = [getattr(grade(QUESTION, "x", error="HTTP 500"), name) for name in WORD_SCORES]
+    assert words == [0.0] * 4
 
 
 @pytest.mark.parametrize("letter", ["B"])
@@ -258,6 +266,8 @@ def test_letters_in_the_choices_themselves() -> None:
     assert letter_of("B", ("O", "A", "B", "AB")) == "B"  # asked for the letter, so a lone letter is one
     assert letter_of("AB", ("O", "A", "B", "AB")) == "D"
     assert letter_of("B. Vitamins A and C", ("Iron", "Vitamins A and C")) == "B"
+    assert letter_of("B. Vitamins A and C", ("Iron", "Vitamins A and C", "Zinc", "Salt")) == "B"
+    assert letter_of("Paris", ("Paris", "paris!", "Rome")) is None  # two choices that are the same
     assert letter_of("Paris, France", ("Paris", "Paris, France")) == "B"
     assert letter_of("It is in Paris, France", ("Paris", "Paris, France")) is None  # both stand in it
 
@@ -284,3 +294,17 @@ def test_the_common_subsequence_is_that_of_the_table() -> None:
             for place, b in enumerate(second, 1):
                 row.append(before[place - 1] + 1 if a == b else max(before[place], row[-1]))
         assert longest_common_subsequence(first, second) == row[-1]
+
+
+def test_which_edition_an_answer_follows() -> None:
+    said = ["the new fee", "New fee", "old fee.", "older fee", "another", ""]
+    assert [side(text, ("x", "new fee"), ("old fee", "older fee")) for text in said] == [
+        CURRENT,
+        CURRENT,
+        OLD,
+        OLD,
+        NEITHER,
+        NEITHER,
+    ]
+    assert side("old fee", ("old fee",), ("old fee",)) == CURRENT
+    assert [gives_stale(text, ("old fee", "older fee")) for text in said] == [False, False, True, True, False, False]

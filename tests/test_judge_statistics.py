@@ -12,6 +12,7 @@ from lab.judge.statistics import (
     interval,
     paired_difference,
     smallest_detectable_difference,
+    unpaired_difference,
 )
 from lab.records import Question
 
@@ -186,6 +187,21 @@ def test_the_error_over_seeds_is_that_over_documents_and_that_over_seeds() -> No
     assert (result.high - result.low) / 2 == pytest.approx(expected, rel=0.02)
 
 
+def test_an_unpaired_difference_is_welchs_where_every_question_is_its_own_document() -> None:
+    random = np.random.default_rng(0)
+    a, b = random.normal(0.6, 0.1, 60), random.normal(0.5, 0.3, 25)
+    names = [f"a{n}" for n in range(60)], [f"b{n}" for n in range(25)]
+    welch = stats.ttest_ind(a, b, equal_var=False)
+    for level in (0.95, 0.8):
+        found, ends = unpaired_difference(a, b, *names, resamples=40_000, level=level), welch.confidence_interval(level)
+        assert found.estimate == pytest.approx(a.mean() - b.mean())
+        assert (found.low, found.high) == pytest.approx((ends.low, ends.high), abs=0.002)
+        assert found.p == pytest.approx(welch.pvalue, rel=0.05)
+    assert unpaired_difference(a, b, *names, seed=1) != unpaired_difference(a, b, *names, seed=2)
+    assert unpaired_difference([1, 1], [0, 0], ["x", "x"], ["y", "z"]).p == 1.0  # one document allows no claim
+    assert unpaired_difference([1, 1], [0, 0], ["x", "y"], ["y", "z"]).p == 0.0
+
+
 def test_holm_by_hand() -> None:
     # Sorted .005 .01 .03 .04: times 4, 3, 2, 1 are .02 .03 .06 .04, and the last may not fall below .06.
     assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
@@ -200,6 +216,27 @@ def test_the_smallest_detectable_difference_is_found_as_often_as_promised() -> N
     effect = np.mean([smallest_detectable_difference(*simulated_pair(random, 0.1), CLUSTERS) for _ in range(50)])
     found = [paired_difference(*simulated_pair(random, effect), CLUSTERS, seed=n).p < 0.05 for n in range(500)]
     assert 0.74 <= np.mean(found) <= 0.86
+
+
+def test_the_smallest_detectable_difference_by_hand() -> None:
+    a, b = simulated_pair(np.random.default_rng(13), 0.1)
+    found = paired_difference(a, b, CLUSTERS)
+    error = (found.high - found.low) / 2 / stats.t.ppf(0.975, DOCUMENTS - 1)
+    for power, alpha in ((0.8, 0.05), (0.9, 0.01)):
+        factor = stats.t.ppf(1 - alpha / 2, DOCUMENTS - 1) + stats.t.ppf(power, DOCUMENTS - 1)
+        assert smallest_detectable_difference(a, b, CLUSTERS, power, alpha) == pytest.approx(factor * error)
+
+
+def test_what_is_not_said_is_seed_0_and_2000_resamples() -> None:
+    """As the documents of a run do not name them, kept figures would change with them."""
+    a, b = simulated_pair(np.random.default_rng(6), 0.05)
+    given = {"seed": 0, "resamples": 2000}
+    assert interval(a, CLUSTERS) == interval(a, CLUSTERS, level=0.95, bounded=True, **given)
+    assert paired_difference(a, b, CLUSTERS) == paired_difference(a, b, CLUSTERS, level=0.95, **given)
+    both = (a, b, CLUSTERS, CLUSTERS)
+    assert unpaired_difference(*both) == unpaired_difference(*both, level=0.95, **given)
+    least = smallest_detectable_difference(a, b, CLUSTERS)
+    assert least == smallest_detectable_difference(a, b, CLUSTERS, power=0.8, alpha=0.05, **given)
 
 
 def test_same_seed_same_numbers() -> None:

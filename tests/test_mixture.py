@@ -89,7 +89,9 @@ def test_split_loses_nothing():
     parts = split(asked, 30)
     assert [branch for part in parts for branch in part.branches] == asked.branches
     assert all(part.prefix == asked.prefix and len(part) <= 30 for part in parts)
-    with pytest.raises(LabError, match="a question of 18 tokens"):
+    assert [len(part) for part in split(asked, 34)] == [34, 34, 18]  # a row may be full to the last token
+    assert [len(part) for part in split(asked, 18)] == [18] * 7
+    with pytest.raises(LabError, match=r"^row_tokens=17: a question of 18 tokens .*; raise pipeline\.\S+row_tokens$"):
         split(asked, 17)
 
 

@@ -12,10 +12,9 @@ import matplotlib
 import numpy as np
 import pandas as pd
 import pytest
-from scipy import stats
 from test_report import CSV_HEADER, GENERAL, large_exam, make_run, small_run, value
 
-from lab.judge.statistics import holm, interval, paired_difference, unpaired_difference
+from lab.judge.statistics import holm, interval, paired_difference
 from lab.ledger import Entry
 from lab.records import LabError, write_jsonl
 from lab.report import compare, forgetting, gather, load, newest_adapted, newest_experiment, routes_of, show
@@ -73,18 +72,6 @@ def opened(root: Path) -> tuple[list[Any], pd.DataFrame]:
     """Routes and comparison of the runs below a folder."""
     runs, _ = gather([root])
     return routes_of(runs), compare(runs)
-
-
-def test_an_unpaired_difference_is_welchs_where_every_question_is_its_own_document() -> None:
-    random = np.random.default_rng(0)
-    a, b = random.normal(0.6, 0.1, 60), random.normal(0.5, 0.3, 25)
-    found = unpaired_difference(a, b, [f"a{n}" for n in range(60)], [f"b{n}" for n in range(25)])
-    welch = stats.ttest_ind(a, b, equal_var=False)
-    ends = welch.confidence_interval()
-    assert found.estimate == pytest.approx(a.mean() - b.mean())
-    assert found.high - found.low == pytest.approx(ends.high - ends.low, rel=0.05)  # the bootstrap's own chance
-    assert unpaired_difference([1, 1], [0, 0], ["x", "x"], ["y", "z"]).p == 1.0  # one document allows no claim
-    assert unpaired_difference([1, 1], [0, 0], ["x", "y"], ["y", "z"]).p == 0.0
 
 
 def test_forgetting_by_hand(tmp_path: Path) -> None:

@@ -186,6 +186,22 @@ def test_states_of_another_training_are_not_gone_on_from(
     assert fresh.newest() is None
 
 
+def test_a_state_that_could_not_be_written_leaves_the_one_before(tmp_path: Path) -> None:
+    states = States(tmp_path / "states", {"key": 1})
+    states.save(1, lambda folder: {"at": (folder / "a").write_text("whole")})
+
+    def half(folder: Path) -> dict[str, int]:
+        (folder / "a").write_text("ha")
+        raise OSError("the disk is full")
+
+    with pytest.raises(OSError, match="disk is full"):
+        states.save(2, half)
+    newest = states.newest()
+    assert newest is not None
+    assert (newest.step, newest.noted["at"], (newest.path / "a").read_text()) == (1, 5, "whole")
+    assert [path.name for path in states.folder.iterdir()] == [newest.path.name]
+
+
 def test_what_does_not_fit_the_memory_is_taken_in_parts_and_learns_the_same(
     base: BaseModel,
     small_corpus: Corpus,

@@ -15,7 +15,7 @@ import pytest
 
 import lab.store
 from lab.records import LabError
-from lab.store import LEFTOVER_SECONDS, MANIFEST, Store, digest, digest_file
+from lab.store import LEFTOVER_SECONDS, MANIFEST, Store, digest, digest_file, noted_in
 
 KEY = {"corpus": "abc", "size": 3}
 
@@ -46,6 +46,7 @@ def test_made_once_then_reused(tmp_path: Path) -> None:
     assert made.path == again.path == tmp_path / "index" / digest(KEY)[:16]
     assert made.digest == again.digest
     assert made.cost == again.cost
+    assert noted_in(made.path) == made.cost
     assert made.cost["tokens"] == 7
     assert made.cost["bytes"] == 15
     assert made.cost["seconds"] > 0
@@ -70,6 +71,25 @@ def test_key_order_reuses_and_one_changed_value_does_not(tmp_path: Path) -> None
     assert not other.reused
     assert other.path != first.path
     assert other.digest == first.digest  # equal content
+
+
+def test_kept_are_all_whole_artifacts_whose_key_has_these_values(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    assert list(store.kept("index", {"corpus": "abc"})) == []
+    keys = {name: {"corpus": "abc", "name": name} for name in ("damaged", "garbled", "listed", "whole", "a", "b")}
+    made = {name: store.artifact("index", key, write(name)) for name, key in keys.items()}
+    made["another"] = store.artifact("index", {"corpus": "abd", "name": "another"}, write("x"))
+    store.artifact("index", {"name": "no corpus"}, write("x"))
+    store.artifact("vectors", keys["whole"], write("another kind"))
+    spoil_a_bit(made["damaged"].path)
+    spoil_manifest(made["garbled"].path)
+    spoil_with_a_list(made["listed"].path)
+    (tmp_path / "index" / ".building-x").mkdir()
+    found = list(store.kept("index", {"corpus": "abc"}))
+    whole = sorted((made[name] for name in ("whole", "a", "b")), key=lambda one: one.path)
+    assert [(one.path, one.digest, one.cost) for one in found] == [(one.path, one.digest, one.cost) for one in whole]
+    assert all(one.reused for one in found)
+    assert made["another"].path in {one.path for one in store.kept("index", {})}
 
 
 def spoil_a_bit(folder: Path) -> None:
@@ -240,6 +260,28 @@ def test_whoever_was_first_with_a_spoilt_artifact_does_not_win(tmp_path: Path) -
 
     assert not Store(tmp_path).artifact("index", KEY, build).reused
     assert Store(tmp_path).artifact("index", KEY, never).reused
+
+
+def test_whoever_was_first_with_a_whole_artifact_wins(tmp_path: Path) -> None:
+    theirs = Store(tmp_path / "theirs").artifact("index", KEY, write("hello"))
+
+    def build(folder: Path) -> None:
+        theirs.path.rename(tmp_path / "index" / theirs.path.name)
+        write("other words")(folder)
+
+    made = Store(tmp_path).artifact("index", KEY, build)
+    assert (made.reused, made.digest, made.cost) == (True, theirs.digest, theirs.cost)
+    assert os.listdir(tmp_path / "index") == [made.path.name]
+
+
+def test_a_file_that_came_between_is_replaced(tmp_path: Path) -> None:
+    def build(folder: Path) -> None:
+        (tmp_path / "index" / digest(KEY)[:16]).write_text("in the way")
+        write("hello")(folder)
+
+    made = Store(tmp_path).artifact("index", KEY, build)
+    assert not made.reused
+    assert os.listdir(tmp_path / "index") == [made.path.name]
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs Linux's /dev/full")

@@ -93,9 +93,7 @@ def _stated(answer: str, patterns: Sequence[re.Pattern[str]]) -> set[str]:
     for pattern in patterns:
         for match in pattern.finditer(answer):
             if match[1].isupper():  # patterns that ignore case would take the article "a"
-                further = _FURTHER.match(answer, match.end()) or _FURTHER.match(
-                    answer, _skip_blank(answer, match.end())
-                )
+                further = _FURTHER.match(answer, _skip_blank(answer, match.end()))
                 found |= {match[1], *([further[1]] if further else [])}
     return found
 

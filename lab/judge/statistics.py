@@ -237,8 +237,11 @@ def _mean_error_freedom(
 def _kept(
     content: bytes, seeds: int, clusters: tuple[str, ...], seed: int, resamples: int
 ) -> tuple[float, float, float]:
-    values = np.frombuffer(content).reshape(seeds, -1)
-    mean = float(values.mean())
+    return _estimated(np.frombuffer(content).reshape(seeds, -1), clusters, seed, resamples)
+
+
+def _estimated(values: Floats, clusters: tuple[str, ...], seed: int, resamples: int) -> tuple[float, float, float]:
+    seeds, mean = len(values), float(values.mean())
     codes, sizes = _groups(clusters)
     groups = len(sizes)
     if groups < 2:
