@@ -29,17 +29,30 @@ class Piece:
 
 @dataclass
 class Batch:
-    """Rows of packed pieces. ids, positions, labels: (rows, row_tokens); mask: (rows, 1, row_tokens, row_tokens)."""
+    """Rows of packed pieces; every tensor is (rows, row_tokens). piece: which of its row a token is of, -1 padding;
+    branch: which branch of that piece, 0 its prefix. tokens: how many are no padding.
+    """
 
     ids: torch.Tensor
     positions: torch.Tensor
     labels: torch.Tensor
-    mask: torch.Tensor
+    piece: torch.Tensor
+    branch: torch.Tensor
     tokens: int
 
+    @property
+    def mask(self) -> torch.Tensor:
+        """Which token sees which, (rows, 1, row_tokens, row_tokens), made where the batch is: it is far larger."""
+        same = self.piece[:, :, None] == self.piece[:, None, :]
+        visible = (self.branch[:, None, :] == 0) | (self.branch[:, :, None] == self.branch[:, None, :])
+        width = self.ids.shape[1]
+        causal = torch.ones(width, width, dtype=torch.bool, device=self.ids.device).tril()
+        return (same & visible & causal)[:, None]
+
     def to(self, device: str) -> Batch:
-        ids, positions, labels, mask = (t.to(device) for t in (self.ids, self.positions, self.labels, self.mask))
-        return Batch(ids, positions, labels, mask, self.tokens)
+        parts = (self.ids, self.positions, self.labels, self.piece, self.branch)
+        ids, positions, labels, piece, branch = (part.to(device) for part in parts)
+        return Batch(ids, positions, labels, piece, branch, self.tokens)
 
 
 def encode(tokenizer: Any, texts: Sequence[TrainingText], frame: Frame = PLAIN) -> list[Piece]:
@@ -121,7 +134,4 @@ def pack(packed: list[list[Piece]], row_tokens: int, pad: int) -> Batch:
                 at = end
             piece_of[row, start:at] = number
         total += at
-    same_piece = piece_of[:, :, None] == piece_of[:, None, :]
-    visible = (branch_of[:, None, :] == 0) | (branch_of[:, :, None] == branch_of[:, None, :])
-    causal = torch.ones(row_tokens, row_tokens, dtype=torch.bool).tril()
-    return Batch(ids, positions, labels, (same_piece & visible & causal)[:, None], total)
+    return Batch(ids, positions, labels, piece_of, branch_of, total)

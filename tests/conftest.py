@@ -12,7 +12,7 @@ import torch
 
 from lab.corpus.corpus import Corpus
 from lab.curriculum import train_tokenizer
-from lab.foundry import SIZES, new_model
+from lab.foundry.model import SIZES, new_model
 from lab.ledger import Ledger
 from lab.store import Store
 from lab.workspace import Workspace

@@ -10,7 +10,7 @@ import torch
 
 from lab.base import EMBEDDED, BaseModel
 from lab.context.gold import Gold
-from lab.foundry import floors
+from lab.foundry.card import floors
 from lab.judge.grading import grade
 from lab.ledger import Ledger
 from lab.store import Store

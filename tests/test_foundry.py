@@ -5,19 +5,27 @@ from __future__ import annotations
 import json
 import math
 import shutil
+import signal
 from dataclasses import replace
 from itertools import islice
 
 import pytest
 import torch
+from torch.utils.data import DataLoader
 
+import lab.foundry.train
 from lab.base import BaseModel
 from lab.curriculum import School, train_tokenizer
 from lab.exam.prompts import ask, prefix
-from lab.foundry import LEVELS, SIZES, STAGES, answer_scores, first_right, main, new_model, train
+from lab.foundry.__main__ import main
+from lab.foundry.lessons import STREAMS, Lessons
+from lab.foundry.model import SIZES, answer_scores, first_right, new_model
+from lab.foundry.train import LEVELS, STAGES, train
 from lab.muon import Muon, orthogonalised
 from lab.packing import Piece, batches, encode, pack
 from lab.records import LabError
+from lab.states import States
+from lab.stopping import Terminated
 from lab.worlds.general import GeneralWorld
 from lab.worlds.lessons import paragraph
 from lab.worlds.names import name, seeded
@@ -117,7 +125,7 @@ def test_muon_s_step_is_nearly_orthogonal_and_torch_s_own():
 
 def test_a_built_folder_loads_like_any_other_model(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("lab.foundry.floors", lambda model, subjects: {"general_closed_book": 0.5})
+    monkeypatch.setattr("lab.foundry.__main__.floors", lambda model, subjects: {"general_closed_book": 0.5})
     monkeypatch.setattr("sys.argv", ["foundry", "model=tiny", "out=base", "tokens=6000", "device=cpu"])
     assert main() == 0
     card = json.loads((tmp_path / "base" / "card.json").read_text())
@@ -133,44 +141,99 @@ def test_a_built_folder_loads_like_any_other_model(tmp_path, monkeypatch, capsys
     assert {path.name for path in tmp_path.iterdir()} == {"base", "artifacts"}
 
 
-def test_a_start_that_has_seen_all_tokens_is_named(tmp_path, monkeypatch, capsys, random_model):
-    monkeypatch.chdir(tmp_path)
-    shutil.copytree(random_model, "begun")
-    state = {"tokens": 9000, "steps": 5, "level": 0, "level_from": 0, "seconds": 1.0}
-    (tmp_path / "begun" / "state.json").write_text(json.dumps(state))
-    monkeypatch.setattr("sys.argv", ["foundry", "start=begun", "tokens=6000", "out=base", "device=cpu"])
-    assert main() == 2
-    assert "start=begun: has seen 9000 tokens already" in capsys.readouterr().err
+def taken_to(tokenizer, folder, tokens=9000):
+    size = replace(SIZES["tiny"], tokens=tokens, rows=1)
+    model, _, reached = train(size, 0, "cpu", States(folder / "states", {}), folder / "stages")
+    return model.state_dict(), reached
+
+
+@pytest.fixture
+def quick(monkeypatch, tokenizer):
+    """A state after every step, a probe after four, and no compiler: its minute is of no use here."""
+    monkeypatch.setattr("lab.foundry.train.KEEP_SECONDS", 0.0)
+    monkeypatch.setattr("lab.foundry.train.PROBE_EVERY", 4)
+    monkeypatch.setattr("lab.foundry.train.train_tokenizer", lambda *_: tokenizer)
+    monkeypatch.setattr(shutil, "which", lambda _: None)
+
+
+@pytest.mark.parametrize("killed_after", [6, 8])
+def test_a_killed_training_goes_on_bit_for_bit(killed_after, quick, tokenizer, tmp_path, monkeypatch):
+    whole, ended = taken_to(tokenizer, tmp_path / "whole")
+    assert ended.steps > 12
+    step, taken = lab.foundry.train._step, []
+
+    def killed(*given):
+        taken.append(1)
+        if len(taken) > killed_after:
+            raise KeyboardInterrupt
+        return step(*given)
+
+    with monkeypatch.context() as patch:
+        patch.setattr("lab.foundry.train._step", killed)
+        with pytest.raises(KeyboardInterrupt):
+            taken_to(tokenizer, tmp_path / "killed")
+    resumed, again = taken_to(tokenizer, tmp_path / "killed")
+    assert (again.tokens, again.steps, again.loss) == (ended.tokens, ended.steps, ended.loss)
+    assert all(torch.equal(whole[name], resumed[name]) for name in whole)
+    for stage in STAGES:
+        one, two = (tmp_path / run / "stages" / stage / "model.safetensors" for run in ("whole", "killed"))
+        assert one.read_bytes() == two.read_bytes()
+
+
+def test_a_stop_keeps_the_step_that_is_done(quick, tokenizer, tmp_path, monkeypatch):
+    monkeypatch.setattr("lab.foundry.train.KEEP_SECONDS", 1e9)
+    step, taken = lab.foundry.train._step, []
+
+    def stopped(*given):
+        taken.append(1)
+        if len(taken) == 5:
+            signal.raise_signal(signal.SIGTERM)
+        return step(*given)
+
+    monkeypatch.setattr("lab.foundry.train._step", stopped)
+    with pytest.raises(Terminated):
+        taken_to(tokenizer, tmp_path)
+    assert States(tmp_path / "states", {}).newest().step == 5
+
+
+def test_lessons_are_the_same_however_many_processes_make_them(tokenizer):
+    size = replace(SIZES["tiny"], rows=1)
+    made = (tokenizer, GeneralWorld(subjects=10), size, 0, 0, range(200, 200 + STREAMS + 2))
+    alone = [batch.ids for batch in Lessons(*made)]
+    assert len(alone) == STREAMS + 2
+    assert len({str(ids.tolist()) for ids in alone}) == STREAMS + 2
+    skipped = [batch.ids for batch in Lessons(*made, 3)]
+    shared = [batch.ids for batch in DataLoader(Lessons(*made), batch_size=None, num_workers=2)]
+    for other, of in ((skipped, alone[3:]), (shared, alone)):
+        assert len(other) == len(of)
+        assert all(torch.equal(one, two) for one, two in zip(other, of, strict=True))
 
 
 def test_a_probe_counts_the_first_tokens_of_answers(monkeypatch):
     batch = pack([[Piece([1, 2], [([3, 4, 5], 1), ([6, 7], 1)])]], row_tokens=8, pad=0)
     # Of the three tokens with loss the first and the last open an answer.
-    monkeypatch.setattr("lab.foundry.answer_scores", lambda *_: (None, torch.tensor([True, False, False])))
+    monkeypatch.setattr("lab.foundry.model.answer_scores", lambda *_: (None, torch.tensor([True, False, False])))
     assert first_right(None, batch) == 0.5
 
 
 @pytest.mark.parametrize(
     ("right", "share", "last"), [(0.91, 9.0, len(LEVELS) - 1), (0.89, 0.0, len(LEVELS) - 1), (0.89, 9.0, 0)]
 )
-def test_a_level_ends_once_it_is_passed_or_has_had_its_share(tmp_path, monkeypatch, tokenizer, right, share, last):
-    monkeypatch.setattr("lab.foundry.PROBE_EVERY", 1)
-    monkeypatch.setattr("lab.foundry.LEVEL_SHARE", share)
-    monkeypatch.setattr("lab.foundry.first_right", lambda model, batch: right)
-    monkeypatch.setattr("lab.foundry.train_tokenizer", lambda *_: tokenizer)
-    monkeypatch.setattr(shutil, "which", lambda _: None)  # no compiler: its minute is of no use here
-    size = replace(SIZES["tiny"], tokens=500 * len(LEVELS), rows=1)
-    state = train(size, 0, "cpu", tmp_path / "checkpoint", None)[2]
-    assert state.level == last
-    assert state.tokens >= size.tokens
+def test_a_level_ends_once_it_is_passed_or_has_had_its_share(
+    quick, tmp_path, monkeypatch, tokenizer, right, share, last
+):
+    monkeypatch.setattr("lab.foundry.train.PROBE_EVERY", 1)
+    monkeypatch.setattr("lab.foundry.train.LEVEL_SHARE", share)
+    monkeypatch.setattr("lab.foundry.train.first_right", lambda model, batch: right)
+    _, reached = taken_to(tokenizer, tmp_path, 500 * len(LEVELS))
+    assert reached.level == last
+    assert reached.tokens >= 500 * len(LEVELS)
 
 
-def test_a_loss_that_is_no_number_ends_it(tmp_path, monkeypatch, tokenizer):
-    monkeypatch.setattr("lab.foundry.train_tokenizer", lambda *_: tokenizer)
-    monkeypatch.setattr("lab.foundry.answer_scores", lambda *_: (torch.tensor([math.nan]), torch.tensor([False])))
-    monkeypatch.setattr(shutil, "which", lambda _: None)
+def test_a_loss_that_is_no_number_ends_it(quick, tmp_path, monkeypatch, tokenizer):
+    monkeypatch.setattr("lab.foundry.train.answer_scores", lambda *_: (torch.tensor([math.nan]), torch.tensor([False])))
     with pytest.raises(LabError, match="the loss is nan after 0 steps; lower the learning rates"):
-        train(SIZES["tiny"], 0, "cpu", tmp_path, None)
+        taken_to(tokenizer, tmp_path)
     assert not list(tmp_path.iterdir())
 
 

@@ -15,23 +15,20 @@ from safetensors.torch import load_file, save_file
 
 from lab.store import JSON
 
-WEIGHTS, MOMENTS = "weights.safetensors", "moments.safetensors"
+WEIGHTS, MOMENTS = "weights.safetensors", "moments"
 
 
 def write(folder: Path, model: Any, optimizer: Any, scheduler: Any) -> dict[str, JSON]:
-    """Write a training's state: tensors to the folder; what is told back is to be noted, and given to `restore`.
-
-    Weights that do not learn are the base's and are not written.
-    """
-    save_file({name: weight.detach() for name, weight in _learning(model).items()}, folder / WEIGHTS)
-    moments = {
-        f"{number}.{name}": value.detach().contiguous()
-        for number, state in optimizer.state_dict()["state"].items()
-        for name, value in state.items()
-    }
-    save_file(moments, folder / MOMENTS)
+    """Write a training's state: tensors to the folder; what is told back is to be noted, and given to `restore`."""
+    save_weights(folder, model)
+    save_moments(folder, optimizer)
     # A schedule is a few numbers; through JSON and back they are the very same.
     return {"schedule": json.loads(json.dumps(scheduler.state_dict())), "chance": chance()}
+
+
+def save_weights(folder: Path, model: Any) -> None:
+    """Write the weights that learn; the others are the base's."""
+    save_file({name: weight.detach() for name, weight in _learning(model).items()}, folder / WEIGHTS)
 
 
 def restore_weights(folder: Path, model: Any) -> None:
@@ -42,11 +39,21 @@ def restore_weights(folder: Path, model: Any) -> None:
             weight.copy_(kept[name])
 
 
-def restore_moments(folder: Path, optimizer: Any) -> None:
+def save_moments(folder: Path, optimizer: Any, name: str = MOMENTS) -> None:
+    """Write an optimizer's moments. name: of the file, where there are several optimizers."""
+    moments = {
+        f"{number}.{kind}": value.detach().contiguous()
+        for number, state in optimizer.state_dict()["state"].items()
+        for kind, value in state.items()
+    }
+    save_file(moments, folder / f"{name}.safetensors")
+
+
+def restore_moments(folder: Path, optimizer: Any, name: str = MOMENTS) -> None:
     """Put the moments of a state into a fresh optimizer over the same weights."""
     state: dict[int, dict[str, torch.Tensor]] = {}
-    for name, value in load_file(folder / MOMENTS).items():
-        number, _, kind = name.partition(".")
+    for key, value in load_file(folder / f"{name}.safetensors").items():
+        number, _, kind = key.partition(".")
         state.setdefault(int(number), {})[kind] = value
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
 

@@ -1,0 +1,1 @@
+"""Builds a base model from scratch: `python -m lab.foundry --help`."""
