@@ -5,7 +5,7 @@ Configuration ends here: what goes on to `lab.run` are objects and values.
 
 from __future__ import annotations
 
-import errno
+import contextlib
 import logging
 import os
 import shlex
@@ -27,19 +27,20 @@ from lab.report import Prices, show
 from lab.runtime import quiet_libraries
 from lab.secret import refuse_secrets
 from lab.stopping import Overdue, Terminated, exit_code, install, within
+from lab.store import disk_error
 
 log = logging.getLogger("lab")
 
 CONF = Path(__file__).resolve().parent.parent / "conf"
 
 finished: list[Path] = []
-failed: list[tuple[BaseException, Path]] = []
+failed: list[tuple[Failure, BaseException]] = []
 reference = "rag"
 arm: str | None = None
 prices: Prices | None = None
 level = PLAIN
 
-DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
+CHOICE = "artifacts=DIR, hydra.run.dir=DIR, hydra.sweep.dir=DIR"
 # Mistakes that a person can mend: told in one line, without a traceback.
 TOLD = (LabError, HydraException, OmegaConfBaseException, OSError)
 
@@ -59,7 +60,7 @@ def main(config: DictConfig) -> None:
             _run(config)
     except TOLD as error:
         # Of several routes those that can go on do; a configuration that cannot be read stops them all.
-        if not _several() or not isinstance(error, LabError):
+        if not _several() or isinstance(error, HydraException | OmegaConfBaseException):
             raise Stopped(error) from error
         _note_failure(config, error)
     except (Exception, Overdue) as error:
@@ -85,9 +86,9 @@ def _note_failure(config: DictConfig, error: BaseException) -> None:
     settings = HydraConfig.get()
     name, folder = settings.runtime.choices["pipeline"], Path(settings.runtime.output_dir)
     failure = Failure.of(error, name, config.seed)
-    failed.append((error, folder))
-    folder.mkdir(parents=True, exist_ok=True)
-    write_jsonl(folder / FAILURE, [failure])
+    failed.append((failure, error))
+    with contextlib.suppress(OSError):  # A full disk may be what it failed of: the table of this command has it still.
+        write_jsonl(folder / FAILURE, [failure])
     trace = error if failure.kind == "fault" else None  # The code's own: where it arose is of use.
     log.error("%s failed (%s): %s", name, failure.kind, failure.reason, exc_info=trace)
 
@@ -102,6 +103,7 @@ def _run(config: DictConfig) -> None:
     settings = HydraConfig.get()
     choices = settings.runtime.choices
     reference, prices, arm = config.reference, Prices(**config.prices), config.arm
+    (Path(settings.runtime.output_dir) / FAILURE).unlink(missing_ok=True)  # Of an earlier time in the same folder.
     parts = {name: build(config[name], name) for name in ("pipeline", "model", "corpus", "exam", "general")}
     finished.append(
         run(
@@ -152,12 +154,6 @@ def _one_line(error: BaseException) -> str:
     """What a person needs of an error: hydra and omegaconf add where in their own code it happened."""
     if isinstance(error, LabError):
         return str(error)
-    if isinstance(error, OSError) and error.errno in DISK:
-        where = error.filename or "the run folder"
-        return (
-            f"{error.strerror}: {where}; free some space, or name other folders with "
-            "artifacts=DIR hydra.run.dir=DIR hydra.sweep.dir=DIR"
-        )
     if isinstance(error, InstantiationException) and isinstance(error.__cause__, LabError | TypeError):
         return str(error.__cause__)
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
@@ -176,6 +172,7 @@ def command_line() -> int:
     finished.clear()
     failed.clear()
     speak(PLAIN)
+    logging.raiseExceptions = False  # A log that cannot be written is no reason for a traceback at each of its lines.
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Errors come here instead of being printed with hydra's traceback.
     try:
         refuse_secrets(given)
@@ -185,27 +182,38 @@ def command_line() -> int:
         arms = arms_of(sys.argv[1:], CONF) if any(word.startswith("experiment=") for word in sys.argv) else None
         if arms:
             return arms.run(folder_of(arms.experiment), level)
+        cut_short: Exception | None = None
         try:
             main()
         except Stopped as stopped:
             raise stopped.error from stopped.error.__cause__  # `from None` would take its reason off it.
+        except Exception as error:  # Between two routes hydra writes as well; what is finished counts all the same.
+            if not finished and not failed:
+                raise
+            cut_short = error
         if failed and not finished:
-            error = failed[0][0]
-            if isinstance(error, LabError) or verbose():
-                raise error
-            print(f"lab: every route failed, the first of them: {_one_line(error)}", file=sys.stderr)
+            first = cut_short or failed[0][1]
+            if isinstance(first, LabError) or cut_short or verbose():
+                raise first
+            print(f"lab: every route failed, the first of them: {_one_line(first)}", file=sys.stderr)
             return 1
         if finished and arm is None:  # The runs of an arm are reported with those of the others.
-            runs = [Path(os.path.relpath(folder)) for folder in (*finished, *(folder for _, folder in failed))]
-            show(runs, reference, csv=(runs[0].parent if len(runs) > 1 else runs[0]) / "comparison.csv", prices=prices)
+            runs = [Path(os.path.relpath(folder)) for folder in finished]
+            several = len(finished) + len(failed) > 1
+            csv = (runs[0].parent if several else runs[0]) / "comparison.csv"
+            show(runs, reference, csv, prices, failed=[failure for failure, _ in failed])
         if failed:
             print(f"lab: {len(failed)} of {len(failed) + len(finished)} routes failed; see above", file=sys.stderr)
+        if cut_short:
+            raise cut_short
+        if failed:
             return 1
-    except TOLD as error:
-        # Some of hydra's own errors are OSErrors too, without a number.
-        if verbose() or (isinstance(error, OSError) and error.errno not in (*DISK, None)):
+    except Exception as error:
+        told = disk_error(error, None, CHOICE) or error
+        # Some of hydra's own errors are OSErrors, without a number.
+        if verbose() or not isinstance(told, TOLD) or (isinstance(told, OSError) and told.errno is not None):
             raise
-        print(f"lab: {_one_line(error)}", file=sys.stderr)
+        print(f"lab: {_one_line(told)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt as error:
         how = "terminated" if isinstance(error, Terminated) else "interrupted"
