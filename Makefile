@@ -32,7 +32,8 @@ coverage: $(READY) ## the tests once more, and what they leave out: fails below 
 mutants: $(READY) ## plant small faults in the judge, the mixture, the store; list those that no test catches (hours)
 	OMP_NUM_THREADS=1 $(BIN)/mutmut run --max-children 2 && $(BIN)/mutmut results
 
-faults: $(READY) ## kill runs 200 times (kills=N) in the middle of their writes and at random, and compare what they end with
+faults: $(READY) ## let the disk fail at every place of a run, kill runs 200 times (kills=N), and compare what they end with
+	OMP_NUM_THREADS=1 $(BIN)/python -m tests.faults.disk
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.faults.kills $(or $(kills),200)
 
 check: $(READY) ## lint, format and types

@@ -5,7 +5,6 @@ Configuration ends here: what goes on to `lab.run` are objects and values.
 
 from __future__ import annotations
 
-import errno
 import logging
 import os
 import shlex
@@ -22,24 +21,26 @@ from omegaconf.errors import InterpolationKeyError, OmegaConfBaseException
 
 from lab.arms import arms_of, folder_of
 from lab.progress import PLAIN, Progress, flags, speak, step, verbose
-from lab.records import FAILURE, Failure, LabError, write_jsonl
+from lab.records import FAILURE, Failure, LabError
 from lab.report import Prices, show
+from lab.routes import Routes, outlived
 from lab.runtime import quiet_libraries
 from lab.secret import refuse_secrets
 from lab.stopping import Overdue, Terminated, exit_code, install, within
+from lab.store import disk_error
 
 log = logging.getLogger("lab")
 
 CONF = Path(__file__).resolve().parent.parent / "conf"
 
-finished: list[Path] = []
-failed: list[tuple[BaseException, Path]] = []
+routes = Routes()
+errors: list[BaseException] = []
 reference = "rag"
 arm: str | None = None
 prices: Prices | None = None
 level = PLAIN
 
-DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM)
+CHOICE = "artifacts=DIR, hydra.run.dir=DIR, hydra.sweep.dir=DIR"
 # Mistakes that a person can mend: told in one line, without a traceback.
 TOLD = (LabError, HydraException, OmegaConfBaseException, OSError)
 
@@ -51,15 +52,25 @@ class Stopped(BaseException):
         self.error = error
 
 
+OmegaConf.register_new_resolver("lab.folder", lambda: str(routes.folder))  # One folder, whichever process goes on.
+
+
 @hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")
 def main(config: DictConfig) -> None:
     """One route sits the exam; in a multirun hydra calls this once a route."""
+    global reference, prices, arm
+    reference, prices, arm = config.reference, Prices(**config.prices), config.arm
+    settings = HydraConfig.get()
+    if _several():
+        if settings.job.num < routes.begun:
+            return  # An earlier process of this command had it.
+        routes.begin(settings.runtime.choices["pipeline"], config.seed, Path(settings.runtime.output_dir))
     try:
         with within(_seconds(config.limit_seconds)):
             _run(config)
     except TOLD as error:
         # Of several routes those that can go on do; a configuration that cannot be read stops them all.
-        if not _several() or not isinstance(error, LabError):
+        if not _several() or isinstance(error, HydraException | OmegaConfBaseException):
             raise Stopped(error) from error
         _note_failure(config, error)
     except (Exception, Overdue) as error:
@@ -85,15 +96,13 @@ def _note_failure(config: DictConfig, error: BaseException) -> None:
     settings = HydraConfig.get()
     name, folder = settings.runtime.choices["pipeline"], Path(settings.runtime.output_dir)
     failure = Failure.of(error, name, config.seed)
-    failed.append((error, folder))
-    folder.mkdir(parents=True, exist_ok=True)
-    write_jsonl(folder / FAILURE, [failure])
+    errors.append(error)
+    routes.fail(failure, folder)
     trace = error if failure.kind == "fault" else None  # The code's own: where it arose is of use.
     log.error("%s failed (%s): %s", name, failure.kind, failure.reason, exc_info=trace)
 
 
 def _run(config: DictConfig) -> None:
-    global reference, prices, arm
     speak(level)  # Again: hydra has just set up the log.
     with Progress("lab"), step("starting"):
         from lab.run import Experiment, run  # Late: `--help` and `--cfg job` need no torch.
@@ -101,9 +110,9 @@ def _run(config: DictConfig) -> None:
         quiet_libraries()
     settings = HydraConfig.get()
     choices = settings.runtime.choices
-    reference, prices, arm = config.reference, Prices(**config.prices), config.arm
+    (Path(settings.runtime.output_dir) / FAILURE).unlink(missing_ok=True)  # Of an earlier time in the same folder.
     parts = {name: build(config[name], name) for name in ("pipeline", "model", "corpus", "exam", "general")}
-    finished.append(
+    routes.finish(
         run(
             Experiment(
                 name=choices["pipeline"],
@@ -152,12 +161,6 @@ def _one_line(error: BaseException) -> str:
     """What a person needs of an error: hydra and omegaconf add where in their own code it happened."""
     if isinstance(error, LabError):
         return str(error)
-    if isinstance(error, OSError) and error.errno in DISK:
-        where = error.filename or "the run folder"
-        return (
-            f"{error.strerror}: {where}; free some space, or name other folders with "
-            "artifacts=DIR hydra.run.dir=DIR hydra.sweep.dir=DIR"
-        )
     if isinstance(error, InstantiationException) and isinstance(error.__cause__, LabError | TypeError):
         return str(error.__cause__)
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
@@ -166,16 +169,19 @@ def _one_line(error: BaseException) -> str:
     return " ".join(lines[:6])
 
 
-def command_line() -> int:
-    """Exit codes: 0 done, 1 where some of several routes or arms failed, 2 a mistake the user can mend, 130 and 143
+def command_line(earlier: Routes | None = None) -> int:
+    """Do what the command line says. earlier: what an earlier process did of it.
+
+    Exit codes: 0 done, 1 where some of several routes or arms failed, 2 a mistake the user can mend, 130 and 143
     stopped by Ctrl-C and by SIGTERM.
     """
-    global level
+    global level, routes
     given = sys.argv[1:]
     install()
-    finished.clear()
-    failed.clear()
+    routes = earlier or Routes()
+    errors.clear()
     speak(PLAIN)
+    logging.raiseExceptions = False  # A log that cannot be written is no reason for a traceback at each of its lines.
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Errors come here instead of being printed with hydra's traceback.
     try:
         refuse_secrets(given)
@@ -185,27 +191,39 @@ def command_line() -> int:
         arms = arms_of(sys.argv[1:], CONF) if any(word.startswith("experiment=") for word in sys.argv) else None
         if arms:
             return arms.run(folder_of(arms.experiment), level)
+        cut_short: Exception | None = None
         try:
             main()
         except Stopped as stopped:
             raise stopped.error from stopped.error.__cause__  # `from None` would take its reason off it.
-        if failed and not finished:
-            error = failed[0][0]
-            if isinstance(error, LabError) or verbose():
-                raise error
-            print(f"lab: every route failed, the first of them: {_one_line(error)}", file=sys.stderr)
+        except Exception as error:  # Between two routes hydra writes as well; what is finished counts all the same.
+            if not routes.begun:
+                raise
+            cut_short = error
+        if routes.failed and not routes.finished:
+            first = cut_short or next(iter(errors), None)
+            if first is not None and (isinstance(first, LabError) or cut_short or verbose()):
+                raise first
+            print(f"lab: every route failed, the first of them: {routes.failed[0].reason}", file=sys.stderr)
             return 1
-        if finished and arm is None:  # The runs of an arm are reported with those of the others.
-            runs = [Path(os.path.relpath(folder)) for folder in (*finished, *(folder for _, folder in failed))]
-            show(runs, reference, csv=(runs[0].parent if len(runs) > 1 else runs[0]) / "comparison.csv", prices=prices)
-        if failed:
-            print(f"lab: {len(failed)} of {len(failed) + len(finished)} routes failed; see above", file=sys.stderr)
+        if routes.finished and arm is None:  # The runs of an arm are reported with those of the others.
+            runs = [Path(os.path.relpath(folder)) for folder in routes.finished]
+            several = len(routes.finished) + len(routes.failed) > 1
+            csv = (runs[0].parent if several else runs[0]) / "comparison.csv"
+            show(runs, reference, csv, prices, failed=routes.failed)
+        if routes.failed:
+            of = len(routes.failed) + len(routes.finished)
+            print(f"lab: {len(routes.failed)} of {of} routes failed; see above", file=sys.stderr)
+        if cut_short:
+            raise cut_short
+        if routes.failed:
             return 1
-    except TOLD as error:
-        # Some of hydra's own errors are OSErrors too, without a number.
-        if verbose() or (isinstance(error, OSError) and error.errno not in (*DISK, None)):
+    except Exception as error:
+        told = disk_error(error, None, CHOICE) or error
+        # Some of hydra's own errors are OSErrors, without a number.
+        if verbose() or not isinstance(told, TOLD) or (isinstance(told, OSError) and told.errno is not None):
             raise
-        print(f"lab: {_one_line(error)}", file=sys.stderr)
+        print(f"lab: {_one_line(told)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt as error:
         how = "terminated" if isinstance(error, Terminated) else "interrupted"
@@ -219,4 +237,6 @@ def command_line() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(command_line())
+    # Only several routes have others to lose: an experiment may be of several without a word that says so.
+    several = any(word in ("-m", "--multirun") or word.startswith("experiment=") for word in sys.argv)
+    sys.exit(outlived(command_line) if several else command_line())

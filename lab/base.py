@@ -19,7 +19,7 @@ from lab.model_folder import check_folder, read_settings, readable, tensor_eleme
 from lab.progress import step
 from lab.records import LabError
 from lab.runtime import choose_dtype
-from lab.store import JSON, digest, digest_file
+from lab.store import JSON, MANIFEST, digest, digest_file
 
 log = logging.getLogger(__name__)
 
@@ -106,7 +106,9 @@ class BaseModel:
             return digest({"hub": self.location, **changed})
         self._check(folder)  # A pipe among its files would be read for ever.
         suffixes = [".safetensors", ".json", ".jinja", ".txt", ".model", *([".py"] if self.trust_remote_code else [])]
-        files: JSON = {file.name: digest_file(file) for file in sorted(folder.iterdir()) if file.suffix in suffixes}
+        # A manifest of ours tells how long the training took: the same weights trained twice are the same model.
+        told = sorted(file for file in folder.iterdir() if file.suffix in suffixes and file.name != MANIFEST)
+        files: JSON = {file.name: digest_file(file) for file in told}
         return digest([files, changed] if changed else files)
 
     def weights(self) -> BaseModel:

@@ -35,6 +35,12 @@ class MemoryFullError(LabError):
     kind = "out of memory"
 
 
+class DiskError(LabError):
+    """A disk that is full, read-only or broken, where something was to be kept."""
+
+    kind = "disk"
+
+
 @dataclass(frozen=True)
 class Document:
     """One text of the private corpus: the unit that intervals are clustered by."""
@@ -174,8 +180,8 @@ FAILURE = "failure.jsonl"  # in the folder of a run that failed while others wen
 
 @dataclass(frozen=True)
 class Failure:
-    """A route that came to no result. kind: `mistake`, `diverged`, `out of memory`, `overdue`, or `fault` of the code's
-    own. reason: in one line.
+    """A route that came to no result. kind: `mistake`, `diverged`, `out of memory`, `disk`, `overdue`, `killed`, or
+    `fault` of the code's own. reason: in one line.
     """
 
     pipeline: str

@@ -28,7 +28,7 @@ from lab.quiz import SmallQuiz, spread
 from lab.records import Answer, LabError, Question, read_jsonl, write_jsonl
 from lab.report import load, metrics
 from lab.runtime import choose_device, environment, seed_everything, versions
-from lab.store import JSON, Artifact, Store, digest, digest_file
+from lab.store import JSON, Artifact, Store, digest, digest_file, disk_error
 from lab.student import Sheet, Student, Wait
 from lab.tracking import NONE, Tracker
 from lab.workspace import Workspace
@@ -86,9 +86,18 @@ class Experiment:
 
 
 def run(experiment: Experiment) -> Path:
-    """Carry out one experiment and return its folder. The manifest is written first as unfinished and last as whole."""
+    """Carry out one experiment and return its folder. The manifest is written first as unfinished and last as whole.
+
+    DiskError where something cannot be written.
+    """
     with Progress(experiment.name) as progress:
-        return _run(experiment, progress)
+        try:
+            return _run(experiment, progress)
+        except Exception as error:
+            mended = disk_error(error, experiment.folder, "hydra.run.dir=DIR, hydra.sweep.dir=DIR")
+            if mended is not None:
+                raise mended from error
+            raise
 
 
 def _run(experiment: Experiment, progress: Progress) -> Path:

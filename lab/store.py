@@ -23,7 +23,7 @@ from typing import Any, TypeAlias
 from filelock import FileLock
 
 from lab.meter import plus, read, used_since
-from lab.records import LabError
+from lab.records import DiskError, LabError
 
 JSON: TypeAlias = "str | int | float | bool | Sequence[JSON] | Mapping[str, JSON] | None"
 
@@ -31,6 +31,20 @@ MANIFEST = "manifest.json"
 # What a killed builder left is only removed when no file in it changed for this long: it may belong to a live one.
 LEFTOVER_SECONDS = 7 * 24 * 3600
 LEFTOVERS = (".building-*", ".broken-*", ".states-*")
+
+# What can be wrong with a disk or a folder, and the mend.
+MENDS = {
+    errno.ENOSPC: "free some space",
+    errno.EDQUOT: "free some space",
+    errno.EFBIG: "raise the limit on files (ulimit -f)",
+    errno.EIO: "look after the disk",
+    errno.EROFS: "make it writable",
+    errno.EACCES: "mend its permissions",
+    errno.EPERM: "mend its permissions",
+    errno.ENOTDIR: "move the file away that is in its place",
+    errno.EEXIST: "move the file away that is in its place",
+}
+WRITING = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)  # Nothing else can fail so.
 
 log = logging.getLogger(__name__)
 
@@ -79,7 +93,7 @@ class Store:
 
         key: everything that the content depends on. build: gets an empty folder and returns what to note as cost
         beside time, memory and bytes, such as tokens; "earlier" of it is what a killed process had used over the same
-        work. When it raises, nothing is kept. Errors: LabError where the disk is full or the folder cannot be written.
+        work. When it raises, nothing is kept. Errors: DiskError where the disk is full or the folder cannot be written.
         """
         target = self.root / kind / digest(dict(key))[:16]
         aside: Path | None = None
@@ -88,6 +102,8 @@ class Store:
                 spoilt = problem(target, key)
                 if spoilt is None:
                     log.debug("kept before, taken again: %s", target)
+                    # Of a builder that was stopped when it had just put the artifact in its place.
+                    shutil.rmtree(self.states(kind, key), ignore_errors=True)
                     return _read(target, reused=True)
                 log.warning("%s is not whole (%s); it is built again", target, spoilt)
             target.parent.mkdir(parents=True, exist_ok=True)
@@ -107,9 +123,9 @@ class Store:
         except BaseException as error:
             if aside is not None:
                 shutil.rmtree(aside, ignore_errors=True)
-            mend = _mend(error, self.root)
-            if mend is not None:
-                raise LabError(mend) from error
+            mended = disk_error(error, self.root, "artifacts=DIR")
+            if mended is not None:
+                raise mended from error
             raise
 
     def states(self, kind: str, key: Mapping[str, JSON]) -> Path:
@@ -253,19 +269,32 @@ def _remove_leftovers(parent: Path) -> None:
             shutil.rmtree(leftover, ignore_errors=True)
 
 
-def _mend(error: BaseException, root: Path) -> str | None:
-    """One line for an error that the user can mend, None for any other."""
-    # Libraries that write from Rust or C++ (safetensors, faiss) raise their own types with the system's words.
-    full = isinstance(error, Exception) and os.strerror(errno.ENOSPC) in str(error)
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-        full = True
-    if full:
-        return f"{root}: the disk is full; free some space or choose another folder for artifacts"
-    if isinstance(error, OSError) and error.errno == errno.EROFS:
-        return f"{root}: the disk is read-only; choose another folder for artifacts"
-    # Other errors are about this folder only if they name a path in it; a builder may have failed on its input.
-    if isinstance(error, PermissionError | NotADirectoryError | FileExistsError) and error.filename is not None:
-        path = Path(os.fsdecode(error.filename))
-        if path == root or root in path.parents or path in root.parents:
-            return f"{root}: cannot be written ({error.strerror}); mend its permissions or choose another folder"
-    return None
+def disk_error(error: BaseException, folder: Path | None, choice: str) -> DiskError | None:
+    """What to tell of an error that a disk made, with its mend; None for any other, and for one that is told already.
+
+    folder: what was written to, None where that may be anything. choice: the words that name another one.
+    """
+    cause: BaseException | None = error
+    while cause is not None and _number(cause) is None and not isinstance(cause, LabError):
+        cause = cause.__cause__
+    number = _number(cause)
+    if number is None:
+        return None
+    named = getattr(cause, "filename", None)
+    where = folder if named is None else Path(os.fsdecode(named))
+    # Others are about this folder only if they name a path in it: somebody may have failed on his input.
+    if number not in WRITING and folder is not None and where is not None:
+        ours = where == folder or folder in where.parents or where in folder.parents
+        if not ours or (named is None and number != errno.EIO):
+            return None
+    why = f"{where or 'the run folder'}: cannot be written ({os.strerror(number)})"
+    return DiskError(f"{why}; {MENDS[number]}, or choose another folder ({choice})")
+
+
+def _number(error: BaseException | None) -> int | None:
+    """The system's number of what is wrong with a disk, None where it is another error."""
+    if isinstance(error, OSError) and error.errno is not None:
+        return error.errno if error.errno in MENDS else None
+    # Libraries that write from Rust or C++ (safetensors, tokenizers, faiss) raise their own types with its words.
+    words = str(error) if isinstance(error, Exception) and not isinstance(error, LabError) else ""
+    return next((number for number in WRITING if os.strerror(number) in words), None)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import csv
 import errno
 import json
@@ -20,7 +19,6 @@ from lab.__main__ import command_line
 from lab.exam.jsonl import load_questions
 from lab.records import DivergedError, LabError, Question, write_jsonl
 from lab.report import load, metrics
-from lab.report.find import failures
 from lab.student import Student
 from lab.worlds.__main__ import write_worlds
 from lab.worlds.embedded import StatuteCorpus
@@ -185,33 +183,15 @@ def test_an_empty_corpus_is_named(lab, tmp_path):
     assert (code, "no document in it" in err) == (2, True)
 
 
-def test_routes_that_fail_are_told_by_kind_and_the_others_count(lab, tmp_path, monkeypatch):
-    whole = lab_run.run
-
+def test_where_every_route_fails_the_first_reason_is_told(lab, monkeypatch):
     def failing(experiment):
         if experiment.seed == 1:
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
-        if experiment.seed == 3:
-            raise DivergedError("the training loss is nan after 7 steps")
-        if experiment.seed == 4:
-            raise RuntimeError("no such operator")
-        if experiment.seed == 6:
-            while True:  # It hangs, and swallows what code may swallow.
-                with contextlib.suppress(Exception):
-                    time.sleep(0.01)
-        return whole(experiment)
+        raise DivergedError("the training loss is nan after 7 steps")
 
     monkeypatch.setattr(lab_run, "run", failing)
-    code, out, err = lab("-m pipeline=gold seed=0,1,2,3,4,5,6,7 limit_seconds=20")
-    assert code == 1
-    assert "4 of 8 routes failed" in err
-    assert {(failure.seed, failure.kind) for failure in failures([tmp_path / "runs"])} == {
-        (1, "out of memory"), (3, "diverged"), (4, "fault"), (6, "overdue"),
-    }  # fmt: skip
-    assert "4 seeds" in out
-    for words in ("out of memory", "the training loss is nan after 7 steps", "RuntimeError: no such operator", "20 s"):
-        assert words in out
-    assert lab("-m pipeline=gold seed=3,1")[0] == 2
+    code, _, err = lab("-m pipeline=gold seed=3,1")
+    assert (code, err.splitlines()[-1]) == (2, "lab: the training loss is nan after 7 steps")
     code, _, err = lab("-m pipeline=gold seed=1,4")
     assert code == 1
     assert "every route failed, the first of them: CUDA out of memory" in err

@@ -290,7 +290,7 @@ def test_a_full_disk_met_by_the_builder(tmp_path: Path) -> None:
         with open("/dev/full", "w") as file:
             file.write("x")
 
-    with pytest.raises(LabError, match="disk is full; free some space") as raised:
+    with pytest.raises(LabError, match=r"No space left on device.*free some space") as raised:
         Store(tmp_path).artifact("index", KEY, build)
     assert str(tmp_path) in str(raised.value)
     assert os.listdir(tmp_path / "index") == []
@@ -300,7 +300,7 @@ def test_a_full_disk_met_by_a_library(tmp_path: Path) -> None:
     def build(folder: Path) -> None:
         raise RuntimeError("Error while serializing: I/O error: No space left on device (os error 28)")
 
-    with pytest.raises(LabError, match="disk is full"):
+    with pytest.raises(LabError, match="No space left on device"):
         Store(tmp_path).artifact("index", KEY, build)
 
 
@@ -310,7 +310,7 @@ def test_a_full_disk_met_at_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
     with monkeypatch.context() as patch:
         patch.setattr(os, "fsync", full)
-        with pytest.raises(LabError, match="disk is full"):
+        with pytest.raises(LabError, match="No space left on device"):
             Store(tmp_path).artifact("index", KEY, write("x"))
     assert os.listdir(tmp_path / "index") == []
 
@@ -325,7 +325,7 @@ def test_a_root_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.Monke
         raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(self))
 
     monkeypatch.setattr(Path, "mkdir", refuse)
-    with pytest.raises(LabError, match="read-only"):
+    with pytest.raises(LabError, match="Read-only"):
         Store(tmp_path).artifact("index", KEY, write("x"))
 
 

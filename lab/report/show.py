@@ -8,7 +8,7 @@ from pathlib import Path
 from rich.text import Text
 
 from lab.progress import Progress, step
-from lab.records import LabError
+from lab.records import Failure, LabError
 from lab.report.bill import USE, Prices, Use, bill, read_prices
 from lab.report.bill_table import print_bill, told_break_even
 from lab.report.break_even import break_even
@@ -34,6 +34,7 @@ def show(
     prices: Prices | None = None,
     use: Use = USE,
     tuning: Sequence[str | Path] = (),
+    failed: Sequence[Failure] = (),
 ) -> None:
     """Print the comparison of the runs at or below the paths, and write it as CSV, Parquet, a picture and a page.
 
@@ -41,9 +42,10 @@ def show(
     None. `comparison.parquet`, `forgetting.csv`, `plane.csv`, `interference.csv`, `costs.csv` (of `bill`),
     `break_even.csv`, `phases.csv`, `comparison.png` and `report.html`, one page of all of it with every question, go
     beside it; where they cannot be made, older ones are taken away. prices: those of conf/prices/default.yaml if None.
-    tuning: runs, or folders of them, in which settings were chosen: their cost is told beside the route's. Of several
-    runs of one pipeline and seed the newest counts, and what is left out is said. Raises LabError where there is no
-    finished run, or the runs cannot be compared.
+    tuning: runs, or folders of them, in which settings were chosen: their cost is told beside the route's. failed:
+    routes without a result, beside those that folders at the paths tell of. Of several runs of one pipeline and seed
+    the newest counts, and what is left out is said. Raises LabError where there is no finished run, or the runs cannot
+    be compared.
     """
     # Late: matplotlib takes a second that no other command should pay, and so does the page's template engine.
     from lab.report.page import build
@@ -65,7 +67,7 @@ def show(
             met = break_even([route for route in routes if not route.is_control], prices)
     console = plain_console()
     print_table(frame, forgotten, interfered, routes, reference, console)
-    print_failures(failures(paths), console)
+    print_failures([*failures(paths), *failed], console)
     print_phases(worked, routes, console)
     print_bill(bills, frame, routes, prices, use, console)
     console.print()
@@ -101,7 +103,9 @@ def show(
         page.write_text(build(frame, forgotten, routes, reference, prices, use, left_out), encoding="utf-8")
         written.append(page)
     except OSError as error:
-        raise LabError(f"{target}: cannot be written ({error}); name another place with --csv") from None
+        raise LabError(
+            f"{target}: cannot be written ({error}); mend that, or name another place: lab.report RUNS --csv PATH"
+        ) from None
     for note in notes:
         console.print(Text(f"Note: {note}"))
     for path in written:
