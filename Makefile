@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: help setup exam known upkeep smoke test coverage mutants faults check base notebooks clean
+.PHONY: help setup exam known upkeep smoke test coverage mutants faults gpu check base notebooks clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -35,6 +35,9 @@ mutants: $(READY) ## plant small faults in the judge, the mixture, the store; li
 faults: $(READY) ## let the disk fail at every place of a run, kill runs 200 times (kills=N), and compare what they end with
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.faults.disk
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.faults.kills $(or $(kills),200)
+
+gpu: $(READY) ## what only a GPU can show, in steps that go on where they were (steps="base exam known train table collect")
+	$(BIN)/python benchmarks/gpu.py $(steps)
 
 check: $(READY) ## lint, format and types
 	$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy lab

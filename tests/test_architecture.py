@@ -111,7 +111,8 @@ NEEDED = {
     "model": {"openai": "model.url=http://127.0.0.1:1/v1 model.name=x"},
     "replay": {"folder": "replay.path=x"},
 }
-CASES = [(group, c) for group in ("pipeline", "model", "corpus", "exam", "general", "replay") for c in choices(group)]
+GROUPS = ("pipeline", "model", "corpus", "exam", "general", "replay")
+CASES = [(group, c) for group in GROUPS for c in choices(group)]
 
 
 @pytest.mark.parametrize(("group", "choice"), CASES)
@@ -129,6 +130,20 @@ def test_every_point_of_the_axes_builds_by_override(axis):
     with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
         for choice in choices(axis.split("@")[0]):
             instantiate(compose("config", overrides=[f"{axis}={choice}"]).pipeline)
+
+
+@pytest.mark.parametrize("choice", ["hardware=auto", "hardware=cpu", "hardware=gpu", "size=small"])
+def test_a_size_and_hardware_are_of_the_whole_run(choice):
+    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+        config = compose("config", overrides=[choice])
+    group, name = choice.split("=")
+    if group == "hardware":
+        assert config.device == {"auto": "auto", "cpu": "cpu", "gpu": "cuda"}[name]
+    else:
+        assert sum(len(section.facts) for section in instantiate(config.corpus.book).book) > 5000
+        assert instantiate(config.world).subjects == 20_000
+    assert choices("hardware") == ["auto", "cpu", "gpu"]
+    assert choices("size") == ["small"]
 
 
 @pytest.mark.parametrize("experiment", choices("experiment"))
