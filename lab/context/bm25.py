@@ -9,8 +9,9 @@ from pathlib import Path
 import bm25s
 import numpy
 
+from lab.code import digest_code
 from lab.context.base import best_first, check_passages, check_whole
-from lab.context.words import WORDS_FORM, words
+from lab.context.words import words
 from lab.corpus.corpus import Corpus
 from lab.records import LabError, Passage
 from lab.runtime import versions
@@ -55,7 +56,7 @@ class Bm25:
         with workspace.ledger.phase("indexing") as entry:
             key: dict[str, JSON] = {
                 "passages": corpus.passages_digest,
-                "form": ["id, title, text", WORDS_FORM],
+                "code": digest_code(__name__),
                 "index": ["BM25", self.heading_weight, self.k1, self.b],
                 "versions": {"bm25s": versions()["bm25s"]},
             }
