@@ -48,10 +48,15 @@ def _imported(tree: ast.Module) -> set[str]:
     package = __name__.split(".", 1)[0]
     found = set()
     for node in ast.walk(tree):
-        if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith(f"{package}."):
-            found.add(node.module)
-            spec = importlib.util.find_spec(node.module)
-            if spec is not None and spec.submodule_search_locations is not None:
-                inner = {f"{node.module}.{alias.name}" for alias in node.names}
-                found |= {name for name in inner if importlib.util.find_spec(name) is not None}
-    return found
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    return {name for name in found if name.split(".")[0] == package and _is_module(name)}
+
+
+def _is_module(name: str) -> bool:
+    try:
+        return importlib.util.find_spec(name) is not None
+    except ModuleNotFoundError:  # A name of a module that is no package.
+        return False

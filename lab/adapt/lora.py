@@ -79,7 +79,7 @@ class LowRankAdaptation:
             name: getattr(self, name) for name in ("rank", "targets", "embeddings", "variant", "dropout")
         }
         settings["code"] = digest_code(__name__)
-        finish = (lambda model: model.merge_and_unload()) if self._is_whole else (lambda model: model)
+        finish = (lambda model: model.merge_and_unload()) if self._is_whole else _in_order
         attach = self._attach
         if after:
             if self._is_whole:
@@ -167,3 +167,10 @@ class LowRankAdaptation:
                 f"targets={self.targets}: the model has no such linear layers; it has {', '.join(known) or 'none'}"
             )
         return found
+
+
+def _in_order(model: Any) -> Any:
+    """The adapters, with the names of their layers in order: peft keeps and would write them as a set."""
+    for settings in model.peft_config.values():
+        settings.target_modules = sorted(settings.target_modules)
+    return model

@@ -49,7 +49,9 @@ class Bm25:
             bags = [self._form(passage) for passage in corpus.passages]
             if not any(bags):
                 raise LabError(f"corpus {corpus.name}: no word in it to search by; choose context=retrieved")
-            index.index(bags, show_progress=False)
+            # In a fixed order: left to the library, words are numbered as a set of this process happens to hold them.
+            numbers = {word: number for number, word in enumerate(sorted({word for bag in bags for word in bag}))}
+            index.index(([[numbers[word] for word in bag] for bag in bags], numbers), show_progress=False)
             index.save(folder, show_progress=False)
             return {"passages": len(corpus.passages)}
 
