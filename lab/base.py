@@ -18,12 +18,17 @@ from lab.model import LanguageModel, Model
 from lab.model_folder import check_folder, read_settings, readable, tensor_elements
 from lab.progress import step
 from lab.records import LabError
-from lab.runtime import choose_dtype
+from lab.runtime import choose_dtype, versions
 from lab.store import JSON, MANIFEST, digest, digest_file
 
 log = logging.getLogger(__name__)
 
 KIND = "a causal language model"
+# Of weights, configurations, templates, and whatever a tokenizer's vocabulary may lie in.
+SUFFIXES = (
+    *(".safetensors", ".json", ".jinja", ".txt", ".model"),
+    *(".bpe", ".codes", ".spm", ".tiktoken", ".tokenizer", ".vocab"),
+)
 EMBEDDED = Path(__file__).parent / "assets" / "tiny"
 DTYPES = ("auto", "float32", "bfloat16", "float16")
 ATTENTION = ("auto", "sdpa", "eager", "flash_attention_2")
@@ -88,6 +93,11 @@ class BaseModel:
         return str(folder / "stages" / self.stage)
 
     @property
+    def name(self) -> str:
+        """Of the folder without what lies above it, or on the hub."""
+        return Path(self.location).name if Path(self.location).is_dir() else self.location
+
+    @property
     def digest(self) -> str:
         """SHA-256 over the folder's weights, configuration, tokenizer and code, and over all that changes answers
         beside them; a hub name stands for itself.
@@ -101,14 +111,16 @@ class BaseModel:
             )
             if value != usual
         }
+        if self.quantize:
+            changed["bitsandbytes"] = versions()["bitsandbytes"]
         folder = Path(self.location)
         if not folder.is_dir():
             return digest({"hub": self.location, **changed})
         self._check(folder)  # A pipe among its files would be read for ever.
-        suffixes = [".safetensors", ".json", ".jinja", ".txt", ".model", *([".py"] if self.trust_remote_code else [])]
-        # A manifest of ours tells how long the training took: the same weights trained twice are the same model.
-        told = sorted(file for file in folder.iterdir() if file.suffix in suffixes and file.name != MANIFEST)
-        files: JSON = {file.name: digest_file(file) for file in told}
+        suffixes = [*SUFFIXES, *([".py"] if self.trust_remote_code else [])]
+        # Not the manifest of weights that were trained here: it tells how long that took, and is never twice the same.
+        read = [file for file in sorted(folder.iterdir()) if file.suffix in suffixes and file.name != MANIFEST]
+        files: JSON = {file.name: digest_file(file) for file in read}
         return digest([files, changed] if changed else files)
 
     def weights(self) -> BaseModel:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
+from lab.code import digest_code
 from lab.context.closed import ClosedBook
 from lab.judge.grading import grade, unanswerable
 from lab.model import Model
@@ -22,7 +23,10 @@ class SmallQuiz:
         answerable = [question for question in exam if not unanswerable(question)]
         self._asked = {"exam_score": spread(answerable, QUESTIONS), "general_score": spread(general, QUESTIONS)}
         self._max_new_tokens = max_new_tokens
-        self.digest = digest([[one.row for one in asked] for asked in self._asked.values()])
+        self.digests: Mapping[str, str] = {
+            name: digest([[one.row for one in asked], max_new_tokens, digest_code(__name__)])
+            for name, asked in self._asked.items()
+        }
 
     def scores(self, model: Model) -> dict[str, float | None]:
         """Mean score of each, None where nothing is asked."""

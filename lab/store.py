@@ -81,10 +81,14 @@ def digest_file(path: Path) -> str:
 
 
 class Store:
-    """The folder that prepared things are kept in, between runs and between processes."""
+    """The folder that prepared things are kept in, between runs and between processes.
+
+    used: what `artifact` has handed out so far: kind, key (long lists in it as their digest), digest, reused.
+    """
 
     def __init__(self, root: Path) -> None:
         self.root = root
+        self.used: list[dict[str, JSON]] = []
 
     def artifact(
         self, kind: str, key: Mapping[str, JSON], build: Callable[[Path], Mapping[str, JSON] | None]
@@ -95,6 +99,14 @@ class Store:
         beside time, memory and bytes, such as tokens; "earlier" of it is what a killed process had used over the same
         work. When it raises, nothing is kept. Errors: DiskError where the disk is full or the folder cannot be written.
         """
+        found = self._artifact(kind, key, build)
+        short = {name: digest(value) if isinstance(value, list | tuple) else value for name, value in key.items()}
+        self.used.append({"kind": kind, "key": short, "digest": found.digest, "reused": found.reused})
+        return found
+
+    def _artifact(
+        self, kind: str, key: Mapping[str, JSON], build: Callable[[Path], Mapping[str, JSON] | None]
+    ) -> Artifact:
         target = self.root / kind / digest(dict(key))[:16]
         aside: Path | None = None
         try:

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from lab.ledger import Ledger
 from lab.progress import Progress
-from lab.store import Store
+from lab.store import JSON, Store, digest
 
 
 def _no_exam(texts: Iterable[tuple[str, str]]) -> None:
@@ -16,9 +16,11 @@ def _no_exam(texts: Iterable[tuple[str, str]]) -> None:
 
 
 class Quiz(Protocol):
-    """A few questions that a model on its way is asked. digest: of the questions; nothing is learnt of them."""
+    """A few questions that a model on its way is asked; nothing is learnt of them. digests: by score, of its questions
+    and all else that it depends on beside the model.
+    """
 
-    digest: str
+    digests: Mapping[str, str]
 
     def scores(self, model: Any) -> Mapping[str, float | None]:
         """exam_score and general_score in 0..1, closed-book; None where nothing is asked."""
@@ -44,3 +46,16 @@ class Workspace:
     general_texts: Sequence[str] = ()
     quiz: Quiz | None = None
     reporting: Mapping[str, Any] = field(default_factory=lambda: {"report_to": "none", "logging_strategy": "no"})
+
+    @property
+    def measured_on(self) -> dict[str, JSON]:
+        """By figure of a training's curve, the digest of what it is measured on beside the model and the corpus: of
+        kept weights those figures count that were measured on the same.
+        """
+        general = digest(list(self.general_texts))
+        quiz = self.quiz.digests if self.quiz else {}
+        return {"general_loss": general, "general_bits_per_byte": general, **quiz}
+
+    def others(self, measured_on: Mapping[str, JSON]) -> dict[str, None]:
+        """None for each figure that was measured on something else than here."""
+        return {name: None for name, of in self.measured_on.items() if measured_on.get(name) != of}

@@ -14,13 +14,11 @@ from lab.adapt.lora import LowRankAdaptation
 from lab.adapt.training import Training
 from lab.adapt.weights import WeightTraining
 from lab.base import BaseModel
-from lab.context.retrieved import Retrieved
 from lab.corpus.corpus import Corpus
 from lab.exam.leaks import LeakGuard
 from lab.flops import matrices
 from lab.ledger import PRACTICE_BILL, REWORDED_BILL, Entry, Ledger
 from lab.packing import encode, pack
-from lab.pipeline import Pipeline
 from lab.progress import Progress
 from lab.records import LabError, TrainingText
 from lab.store import Store
@@ -94,49 +92,6 @@ def test_a_route_pays_for_the_practice_that_it_was_trained_on(base, corpus, root
         WeightTraining(training(texts=texts)).adapt(base, billed, workspace)
         assert workspace.ledger.total().tokens == 3000 + paid
         assert [row.phase for row in workspace.ledger.rows() if row.phase != "training"] == [PRACTICE_BILL] * bool(paid)
-
-
-def test_kept_weights_are_taken_again_and_shared_by_every_context(base, corpus, root):
-    adaptation = WeightTraining(training())
-    adaptation.adapt(base, corpus, desk(root))
-    Retrieved().prepare(corpus, desk(root))
-    workspace = desk(root)
-    Pipeline(adaptation, Retrieved()).prepare(base, corpus, workspace)
-    made = [row for row in workspace.ledger.rows() if not row.reused]
-    assert {row.phase for row in workspace.ledger.rows() if row.reused} == {"training", "indexing"}
-    assert sum(row.tokens for row in made) == 0  # nothing was trained on or indexed
-
-
-def test_the_same_seed_gives_the_same_weights_and_another_seed_others(base, corpus, tmp_path):
-    found = []
-    for folder, seed in (("one", 0), ("two", 0), ("three", 1)):
-        WeightTraining(training(tokens=1500)).adapt(base, corpus, desk(tmp_path / folder, seed))
-        found.append(weights(tmp_path / folder))
-    assert all(torch.equal(found[0][name], found[1][name]) for name in found[0])
-    assert not all(torch.equal(found[0][name], found[2][name]) for name in found[0])
-
-
-def test_any_change_of_what_weights_depend_on_trains_again(base, corpus, random_model, tmp_path):
-    def trained(adaptation, with_corpus=corpus, seed=0):
-        workspace = desk(tmp_path, seed)
-        adaptation.adapt(base, with_corpus, workspace)
-        return not any(row.reused for row in workspace.ledger.rows())
-
-    short = training(tokens=1500)
-    other = dataclasses.replace(
-        corpus,
-        documents=(
-            dataclasses.replace(corpus.documents[0], text=corpus.documents[0].text + "!"),
-            *corpus.documents[1:],
-        ),
-    )
-    assert trained(LowRankAdaptation(short, rank=4))
-    assert not trained(LowRankAdaptation(short, rank=4))
-    assert not trained(LowRankAdaptation(short, rank=4, merged=False))  # merging is done after
-    assert trained(LowRankAdaptation(short, rank=8))
-    assert trained(LowRankAdaptation(training(tokens=1500, learning_rate=2e-3), rank=4))
-    assert trained(LowRankAdaptation(short, rank=4), with_corpus=other)
-    assert trained(LowRankAdaptation(short, rank=4), seed=1)
 
 
 def test_lora_adds_b_times_a_and_merging_changes_no_answer(base, corpus, tmp_path):

@@ -229,7 +229,7 @@ def test_a_quiz_is_spread_over_what_can_be_answered(book):
     asked = quiz._asked["exam_score"]
     assert len(asked) == min(QUESTIONS, sum(question.part != "absent" for question in exam))
     assert {question.part for question in asked} == {question.part for question in exam} - {"absent"}
-    assert quiz.digest == SmallQuiz(exam, [], 8).digest != SmallQuiz(exam[1:], [], 8).digest
+    assert quiz.digests == SmallQuiz(exam, [], 8).digests != SmallQuiz(exam[1:], [], 8).digests
 
 
 def test_wordings_count_the_document_itself(corpus):

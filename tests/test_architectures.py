@@ -32,6 +32,8 @@ from lab.worlds.statutes import StatuteBook
 class ShortReplay:
     """General text that is soon read."""
 
+    digest = "short"
+
     def texts(self, seed: int) -> Iterator[TrainingText]:
         return cycle([TrainingText("text", "The river is long."), TrainingText("text", "河流很长。")])
 

@@ -5,14 +5,12 @@ from __future__ import annotations
 import csv
 import errno
 import json
-import shutil
 import sys
 import time
 from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
 
 import lab.run as lab_run
 from lab.__main__ import command_line
@@ -99,43 +97,6 @@ def test_a_multirun_ends_in_one_table_and_one_csv(lab, tmp_path):
         "difference_high,p_holm"
     )
     assert {row["pipeline"] for row in rows} == {"closed_book", "random", "rag", "gold"}
-
-
-def test_a_second_run_reuses_the_index(lab, tmp_path):
-    for _ in range(2):
-        assert lab("pipeline=rag")[0] == 0
-    (index,) = (tmp_path / "artifacts" / "index").iterdir()
-    runs = sorted((tmp_path / "runs").iterdir())
-    reused = [[row["reused"] for row in map(json.loads, (r / "costs.jsonl").open())] for r in runs]
-    assert not any(reused[0])
-    assert any(reused[1])
-    assert index.is_dir()
-
-
-def test_kept_answers_are_of_the_very_weights_and_prompts(lab, tmp_path, random_model):
-    def answering(arguments: str, model: Path = random_model) -> tuple[bool, list]:
-        assert lab(arguments, model=model)[0] == 0
-        run = load(max((tmp_path / "runs").iterdir(), key=lambda folder: folder.stat().st_mtime_ns))
-        return bool(run.costs[run.costs["phase"] == "answering"]["reused"].any()), run.answers["text"].tolist()
-
-    other = shutil.copytree(random_model, tmp_path / "other")
-    weights = load_file(other / "model.safetensors")
-    save_file({name: -tensor for name, tensor in weights.items()}, other / "model.safetensors", {"format": "pt"})
-    first = answering("pipeline=gold")
-    assert answering("pipeline=gold hydra.run.dir=runs/again") == (True, first[1])
-    reused, texts = answering("pipeline=gold hydra.run.dir=runs/other", model=other)
-    assert not reused
-    assert texts != first[1]
-    assert not answering("pipeline=random hydra.run.dir=runs/random")[0]
-
-
-def test_the_same_seed_gives_the_same_answers(lab, tmp_path):
-    texts = []
-    for _ in range(2):
-        lab("pipeline=random")
-        run = max((tmp_path / "runs").iterdir())
-        texts.append([(row["text"], row["passages"]) for row in map(json.loads, (run / "answers.jsonl").open())])
-    assert texts[0] == texts[1]
 
 
 @pytest.mark.parametrize(

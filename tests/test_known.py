@@ -481,7 +481,7 @@ def test_the_newest_run_of_an_arm_counts_and_unfinished_ones_do_not(
     assert main([str(tmp_path)]) == 0
     told = capsys.readouterr().out
     assert "unfinished is left out: the run did not finish" in told
-    assert "newer is newer, of the same arm, pipeline and seed" in told.replace("\n", " ")
+    assert "newer is newer, of the same arm, pipeline and seed" in " ".join(told.split())
 
 
 def test_the_command_prints_blocks_and_writes_the_csv(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -13,6 +13,7 @@ import pytest
 import torch
 
 import lab.runtime
+from lab.code import digest_package
 from lab.records import LabError
 from lab.runtime import choose_device, choose_dtype, code_revision, environment, seed_everything
 
@@ -64,19 +65,20 @@ def test_code_revision_is_that_of_this_code_only(tmp_path: Path, monkeypatch: py
     (tmp_path / "lab").mkdir()
     (tmp_path / "lab" / "runtime.py").write_text("")
     monkeypatch.setattr(lab.runtime, "__file__", str(tmp_path / "lab" / "runtime.py"))
-    assert code_revision() == {"revision": None, "dirty": None}
+    unknown = {"revision": None, "dirty": None, "digest": digest_package()}
+    assert code_revision() == unknown
     git(tmp_path, "init")
-    assert code_revision() == {"revision": None, "dirty": None}  # no commit yet
+    assert code_revision() == unknown  # no commit yet
     git(tmp_path, "add", ".")
     git(tmp_path, "commit", "-m", "first")
     clean = code_revision()
     assert (len(clean["revision"]), clean["dirty"]) == (40, False)
     (tmp_path / "lab" / "new.py").write_text("")
-    assert code_revision() == {"revision": clean["revision"], "dirty": True}
+    assert code_revision() == {**clean, "dirty": True}
     # Installed into an environment that lies inside a checkout: not that checkout's revision.
     (tmp_path / "packages" / "lab").mkdir(parents=True)
     monkeypatch.setattr(lab.runtime, "__file__", str(tmp_path / "packages" / "lab" / "runtime.py"))
-    assert code_revision() == {"revision": None, "dirty": None}
+    assert code_revision() == unknown
 
 
 def test_the_ground_floor_imports_no_torch() -> None:

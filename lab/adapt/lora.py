@@ -13,9 +13,11 @@ from peft import LoraConfig, PeftModel, get_peft_model
 
 from lab.adapt.training import Continuation, Training
 from lab.base import Base
+from lab.code import digest_code
 from lab.corpus.corpus import Corpus
 from lab.model import LanguageModel
 from lab.records import LabError
+from lab.runtime import versions
 from lab.store import JSON, Artifact, digest
 from lab.workspace import Workspace
 
@@ -76,7 +78,8 @@ class LowRankAdaptation:
         settings: dict[str, JSON] = {
             name: getattr(self, name) for name in ("rank", "targets", "embeddings", "variant", "dropout")
         }
-        finish = (lambda model: model.merge_and_unload()) if self._is_whole else (lambda model: model)
+        settings["code"] = digest_code(__name__)
+        finish = (lambda model: model.merge_and_unload()) if self._is_whole else _in_order
         attach = self._attach
         if after:
             if self._is_whole:
@@ -101,7 +104,8 @@ class LowRankAdaptation:
             adapted = PeftModel.from_pretrained(loaded.model, str(artifact.path))
             # Unmerged, the adapters sit inside the base's own layers: the model around them is the same.
             model = adapted.merge_and_unload() if self.merged else adapted.get_base_model()
-        together: JSON = [loaded.digest, artifact.digest, self.merged]  # Merged weights round otherwise.
+        # Merged weights round otherwise, and how they are merged is this code's and peft's.
+        together: JSON = [loaded.digest, artifact.digest, self.merged, digest_code(__name__), versions()["peft"]]
         if self.checkpoint is not None:
             model.save_pretrained(self.checkpoint)
             loaded.tokenizer.save_pretrained(self.checkpoint)
@@ -163,3 +167,10 @@ class LowRankAdaptation:
                 f"targets={self.targets}: the model has no such linear layers; it has {', '.join(known) or 'none'}"
             )
         return found
+
+
+def _in_order(model: Any) -> Any:
+    """The adapters, with the names of their layers in order: peft keeps and would write them as a set."""
+    for settings in model.peft_config.values():
+        settings.target_modules = sorted(settings.target_modules)
+    return model

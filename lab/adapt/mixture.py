@@ -17,7 +17,10 @@ QUESTIONS_A_TEXT = 12  # Practice questions that share one instruction: each sti
 
 
 class Replay(Protocol):
-    """Where general text comes from."""
+    """Where general text comes from. digest: of all that the texts depend on beside the seed."""
+
+    @property
+    def digest(self) -> str: ...
 
     def texts(self, seed: int) -> Iterator[TrainingText]:
         """Texts without end, in an order that the seed decides."""

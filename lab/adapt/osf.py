@@ -9,9 +9,11 @@ from peft import OSFConfig, get_peft_model
 
 from lab.adapt.training import Training
 from lab.base import Base
+from lab.code import digest_code
 from lab.corpus.corpus import Corpus
 from lab.model import LanguageModel
 from lab.records import LabError
+from lab.store import JSON
 from lab.workspace import Workspace
 
 
@@ -32,8 +34,9 @@ class OrthogonalSubspace:
 
     def adapt(self, base: Base, corpus: Corpus, workspace: Workspace) -> LanguageModel:
         """The base with the smaller singular directions trained."""
+        settings: dict[str, JSON] = {"kept": self.kept, "code": digest_code(__name__)}
         artifact = self.training.artifact(
-            "osf", {"kept": self.kept}, base, corpus, workspace, self._attach, lambda model: model.merge_and_unload()
+            "osf", settings, base, corpus, workspace, self._attach, lambda model: model.merge_and_unload()
         )
         return base.weights().moved(artifact.path).load(workspace.device)
 

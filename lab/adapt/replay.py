@@ -11,8 +11,10 @@ from random import Random
 import torch
 
 from lab.base import Base
+from lab.code import digest_code
 from lab.records import LabError, TrainingText, read_jsonl, write_jsonl
-from lab.store import JSON
+from lab.runtime import versions
+from lab.store import JSON, digest
 from lab.workspace import Workspace
 
 BATCH = 64
@@ -52,7 +54,9 @@ class SelfReplay:
         with workspace.ledger.phase("replay writing") as entry:
             key: dict[str, JSON] = {
                 "base": base.digest, "starts": self.starts, "count": self.count, "tokens": self.tokens,
-                "seed": workspace.seed, "device": workspace.device,
+                "seed": workspace.seed, "device": workspace.device, "dtype": base.weights().dtype,
+                "code": digest_code(__name__),
+                "versions": {name: versions()[name] for name in ("torch", "transformers")},
             }  # fmt: skip
             artifact = workspace.store.artifact("replay", key, build)
             if artifact.reused:
@@ -103,6 +107,11 @@ class Written:
     """Texts gone through again and again, in a new order each time."""
 
     written: tuple[str, ...]
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 over all texts."""
+        return digest(self.written)
 
     def texts(self, seed: int) -> Iterator[TrainingText]:
         """Texts without end."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import itertools
 import logging
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -35,9 +34,7 @@ log = logging.getLogger(__name__)
 # The lab's default learning rates are the embedded base's. Above this many parameters they would wreck a model.
 SMALL_PARAMETERS, LARGE_RATE = 20_000_000, 1e-3
 WATCHED_DOCUMENTS = 48  # Whose loss is taken on the way: a look at the way, not a result.
-KEY_TEXTS = 64  # Replay texts that go into the artifact's key: enough to see that their source has changed.
 SEEN = "texts.jsonl"
-TRAINING_FORM = 4  # To be raised when training is done in another way: kept weights are then trained again.
 # What weights do not depend on, or what is told by the texts themselves.
 OUTSIDE = ("texts", "wordings", "replay", "checkpoint_seconds")
 OPTIMIZERS = ("fresh", "kept")
@@ -135,10 +132,10 @@ class Training:
     ) -> Artifact:
         """Trained weights, made now or kept from before, and their row in the ledger.
 
-        kind, settings: what the adaptation adds to the key. attach: makes the model to train of the base's, and is the
-        place to freeze or to add an adapter. finish: makes what is saved of what was trained. after: what it goes on
-        from, where that is not the base: it is then billed under `updating`. Errors: LabError where an exam question
-        stands in a training text, the loss is no number any more, or the mixture cannot be made.
+        kind, settings: what the adaptation adds to the key, its code with it. attach: makes the model to train of
+        the base's, and is the place to freeze or to add an adapter. finish: makes what is saved of what was trained.
+        after: what it goes on from, where that is not the base: it is then billed under `updating`. Errors: LabError
+        where an exam question stands in a training text, the loss is no number any more, or the mixture cannot be made.
         """
         weights = base.weights()
         domain = domain_texts(corpus, self.texts, self.wordings)
@@ -151,10 +148,10 @@ class Training:
             settings = {**settings, "link": after.link, "rehearsed": digests, "share": after.rehearsal_share}
         key: dict[str, JSON] = {
             **settings,
-            "form": TRAINING_FORM,
             "training": digest(self._settings()),
-            "replay": self._replay_digest(replay),
+            "replay": replay.digest if replay else None,
             "domain": digest([dataclasses.asdict(text) for text in domain]),
+            "watched": digest(watched),
             "base": base.digest,
             "seed": workspace.seed,
             "device": workspace.device,
@@ -166,6 +163,8 @@ class Training:
             # Master weights in float32 whatever the base answers in: bfloat16 swallows small steps.
             attention = "eager" if weights.attention == "eager" else "auto"  # Others cannot see branches apart.
             start = dataclasses.replace(weights, dtype="float32", attention=attention).load(workspace.device)
+            # Adapters write down what they are of: by its name, since the folder is another on every machine.
+            start.model.name_or_path = start.model.config.name_or_path = weights.name
             torch.manual_seed(workspace.seed)
             model = attach(start.model)
             self._question(model)
@@ -202,11 +201,6 @@ class Training:
         if self.general_share == 0 and self.optimizer == "fresh":
             return None  # It has no part in these weights, so another source must not train them again.
         return self.replay.written(base, workspace) if isinstance(self.replay, SelfReplay) else self.replay
-
-    def _replay_digest(self, replay: Replay | None) -> str | None:
-        if replay is None:
-            return None
-        return digest([dataclasses.asdict(text) for text in itertools.islice(replay.texts(0), KEY_TEXTS)])
 
     def _question(self, model: Any) -> None:
         parameters = sum(p.numel() for p in model.parameters())
@@ -270,7 +264,7 @@ class Training:
             "passes": mixture.passes,
             "trained_parameters": sum(p.numel() for p in model.parameters() if p.requires_grad),
             "watching_seconds": watch.seconds,
-            "quiz": workspace.quiz.digest if workspace.quiz else None,
+            "measured_on": workspace.measured_on,
             "losses": watch.rows,
         }
 

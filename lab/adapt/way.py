@@ -71,8 +71,7 @@ class Way:
         noted = self._state.noted
         self.done, self.earlier = self._state.step, noted["used"]
         restore_weights(self._state.path, self._model)
-        same = noted["quiz"] == self._quiz()
-        hidden = {} if same else {"exam_score": None, "general_score": None}  # They were of another exam.
+        hidden = self._workspace.others(noted["measured_on"])
         self._watch.rows = [{**row, **hidden} for row in noted["losses"]]
         self._watch.seconds = noted["watching_seconds"]
         self._advance(self._tokens(self.done))
@@ -198,7 +197,7 @@ class Way:
             "used": plus(used, self.earlier) if self.earlier else used,
             "losses": self._watch.rows,
             "watching_seconds": self._watch.seconds,
-            "quiz": self._quiz(),
+            "measured_on": self._workspace.measured_on,
         }
         self._states.save(self.done, lambda folder: {**write(folder, self._model, optimizer, scheduler), **noted})
         self._saved = time.perf_counter()
@@ -206,9 +205,6 @@ class Way:
 
     def _tokens(self, step: int) -> int:
         return self.seen[min(step * self._recipe.device_rows, len(self._packed))]
-
-    def _quiz(self) -> str | None:
-        return self._workspace.quiz.digest if self._workspace.quiz else None
 
 
 class _Trainer(Trainer):

@@ -12,10 +12,11 @@ from transformers import AutoModelForCausalLM
 
 from lab.adapt.training import Continuation, Training
 from lab.base import Base
+from lab.code import digest_code
 from lab.corpus.corpus import Corpus
 from lab.model import LanguageModel
 from lab.records import LabError
-from lab.store import Artifact
+from lab.store import JSON, Artifact
 from lab.workspace import Workspace
 
 log = logging.getLogger(__name__)
@@ -56,7 +57,7 @@ class WeightTraining:
             )
         start = base.weights().moved(after.weights.path) if after else base
         attach = dataclasses.replace(self, start="base")._attach if after else self._attach
-        settings = {"part": self.part, "start": self.start}
+        settings: dict[str, JSON] = {"part": self.part, "start": self.start, "code": digest_code(__name__)}
         return self.training.artifact("weights", settings, start, corpus, workspace, attach, after=after)
 
     def load(self, base: Base, artifact: Artifact, workspace: Workspace) -> LanguageModel:

@@ -9,9 +9,6 @@ from lab.corpus.corpus import Corpus
 from lab.records import LabError, Passage, Question, ScoredPassage
 from lab.workspace import Workspace
 
-# Part of the key of whatever is made of it: it must change whenever `passage_form` does.
-PASSAGE_FORM = "title\\ntext"
-
 
 class Reader(Protocol):
     """Finds passages for questions. It reads a question's id, wording and gold ids, never its answers."""

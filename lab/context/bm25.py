@@ -9,8 +9,9 @@ from pathlib import Path
 import bm25s
 import numpy
 
+from lab.code import digest_code
 from lab.context.base import best_first, check_passages, check_whole
-from lab.context.words import WORDS_FORM, words
+from lab.context.words import words
 from lab.corpus.corpus import Corpus
 from lab.records import LabError, Passage
 from lab.runtime import versions
@@ -48,14 +49,16 @@ class Bm25:
             bags = [self._form(passage) for passage in corpus.passages]
             if not any(bags):
                 raise LabError(f"corpus {corpus.name}: no word in it to search by; choose context=retrieved")
-            index.index(bags, show_progress=False)
+            # In a fixed order: left to the library, words are numbered as a set of this process happens to hold them.
+            numbers = {word: number for number, word in enumerate(sorted({word for bag in bags for word in bag}))}
+            index.index(([[numbers[word] for word in bag] for bag in bags], numbers), show_progress=False)
             index.save(folder, show_progress=False)
             return {"passages": len(corpus.passages)}
 
         with workspace.ledger.phase("indexing") as entry:
             key: dict[str, JSON] = {
                 "passages": corpus.passages_digest,
-                "form": ["id, title, text", WORDS_FORM],
+                "code": digest_code(__name__),
                 "index": ["BM25", self.heading_weight, self.k1, self.b],
                 "versions": {"bm25s": versions()["bm25s"]},
             }

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import faiss
 
-from lab.context.base import PASSAGE_FORM, best_first, check_passages, passage_form
+from lab.code import digest_code
+from lab.context.base import best_first, check_passages, passage_form
 from lab.context.embedder import Embedder
 from lab.context.vectors import CLOCKS, WORK, encode
 from lab.corpus.corpus import Corpus
@@ -100,10 +101,10 @@ class Dense:
             key: dict[str, JSON] = {
                 **({"before": before.passages_digest} if before else {}),
                 "passages": corpus.passages_digest,
-                "form": PASSAGE_FORM,
-                "embedder": embedder.digest(),
+                "code": digest_code(__name__),
+                "encoder": embedder.key(),
                 "index": self.index,
-                "versions": {"faiss-cpu": versions()["faiss-cpu"], **embedder.libraries()},
+                "versions": {"faiss-cpu": versions()["faiss-cpu"]},
             }
             artifact = workspace.store.artifact("index", key, build)
             # The store has just verified the SHA-256: faiss reads many damaged files without an error.

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lab.code import digest_code
 from lab.context.openvino import BATCH, in_parallel, take_over
 from lab.model_folder import check_folder, readable
 from lab.progress import step
@@ -88,10 +89,17 @@ class Embedder:
         with step("encoding questions", len(texts), "questions") as advance:
             return self._encode(model.encode_query, texts, advance)
 
-    def libraries(self) -> dict[str, str | None]:
-        """Versions of the libraries that the last digits of a vector depend on."""
-        names = ["sentence-transformers", "transformers", *(["openvino"] if self._backend == "openvino" else [])]
-        return {name: versions()[name] for name in names}
+    def key(self) -> dict[str, JSON]:
+        """What a vector depends on beside its text: the model, and what its last digits depend on. Not the device:
+        scores are rounded above what another one changes.
+        """
+        libraries = ["sentence-transformers", "transformers", "torch"]
+        libraries += ["openvino"] if self._backend == "openvino" else []
+        return {
+            "embedder": self.digest(),
+            "code": digest_code(__name__),
+            "versions": {name: versions()[name] for name in libraries},
+        }
 
     def count_tokens(self, texts: Sequence[str]) -> tuple[list[int], list[bool]]:
         """For each text (tokens that the model reads of it, whether it is longer than that)."""

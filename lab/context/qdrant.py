@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from lab.context.base import PASSAGE_FORM, best_first, check_passages, passage_form
+from lab.context.base import best_first, check_passages, passage_form
 from lab.context.embedder import Embedder
 from lab.context.vectors import encode
 from lab.corpus.corpus import Corpus
@@ -64,7 +64,8 @@ class Qdrant:
             wanted = {point(passage.id): passage for passage in corpus.passages}
             kept = _kept(client, name)
             gone = [id for id in kept if id not in wanted]
-            new = [id for id, passage in wanted.items() if kept.get(id) != _digest(passage)]
+            digests = {id: _digest(passage, embedder) for id, passage in wanted.items()}
+            new = [id for id, made in digests.items() if kept.get(id) != made]
             for first in range(0, len(gone), BATCH):
                 client.delete(name, points_selector=[*gone[first : first + BATCH]], wait=True)
             if new:
@@ -73,7 +74,7 @@ class Qdrant:
                 for first in range(0, len(new), BATCH):
                     ids = new[first : first + BATCH]
                     vectors = made.vectors[first : first + BATCH].tolist()
-                    _write(client, name, ids, vectors, [wanted[id] for id in ids])
+                    _write(client, name, ids, vectors, [(wanted[id].id, digests[id]) for id in ids])
                 entry.add(made.cost)
             entry.detail = {"passages": len(wanted), "points_written": len(new), "points_removed": len(gone)}
         return QdrantRanker(client, name, corpus, embedder, self)
@@ -146,8 +147,8 @@ def point(passage_id: str) -> str:
     return str(uuid.uuid5(POINTS, passage_id))
 
 
-def _digest(passage: Passage) -> str:
-    return digest([PASSAGE_FORM, passage_form(passage)])
+def _digest(passage: Passage, embedder: Embedder) -> str:
+    return digest([embedder.key(), passage_form(passage)])
 
 
 def _kept(client: QdrantClient, name: str) -> dict[str, str]:
@@ -175,9 +176,10 @@ def _write(
     name: str,
     ids: list[str],
     vectors: list[list[float]],
-    passages: list[Passage],
+    passages: list[tuple[str, str]],
 ) -> None:
+    """passages: (id, digest) of each point."""
     from qdrant_client import models
 
-    payloads = [{"passage": passage.id, "digest": _digest(passage)} for passage in passages]
+    payloads = [{"passage": id, "digest": made} for id, made in passages]
     client.upsert(name, points=models.Batch(ids=[*ids], vectors=vectors, payloads=payloads), wait=True)

@@ -39,13 +39,10 @@ class Encoded:
 def encode(texts: Sequence[str], embedder: Embedder, workspace: Workspace) -> Encoded:
     """Vectors of the texts, in order: kept ones are taken, the others are encoded and kept.
 
-    A vector belongs to the SHA-256 of its text, the digest of the encoder and the versions of its libraries, and to
-    nothing else: neither ids nor the rest of the corpus. Equal texts are encoded once.
+    A vector belongs to the SHA-256 of its text and to the encoder, and to nothing else: neither ids nor the rest of the
+    corpus. Equal texts are encoded once.
     """
-    owner: dict[str, JSON] = {
-        "embedder": embedder.digest(),
-        "versions": embedder.libraries(),
-    }
+    owner = embedder.key()
     by_name = {_name(text): text for text in texts}
     known: dict[str, tuple[numpy.ndarray, int, bool]] = {}
     notes: dict[str, JSON] = {}

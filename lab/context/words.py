@@ -7,9 +7,6 @@ import unicodedata
 
 from lab.corpus.passages import JOINED, UNSPACED
 
-# Part of an index's key: it must change whenever `words` does.
-WORDS_FORM = 1
-
 DIGITS = {digit: value for value, digit in enumerate("零一二三四五六七八九")} | {"〇": 0, "两": 2}  # noqa: RUF001
 UNITS = {"十": 10, "百": 100, "千": 1000}
 # `第一百二十条` and `第 120 条` name the same article. The character after the number says what is counted.

@@ -20,6 +20,7 @@ from lab.corpus.passages import check_sizes
 from lab.corpus.sandbox import Sandbox
 from lab.ledger import PRACTICE_BILL, REWORDED_BILL
 from lab.records import Document, LabError, TrainingText
+from lab.store import digest
 
 log = logging.getLogger(__name__)
 
@@ -159,6 +160,11 @@ class FolderReplay:
     """A folder of general documents to replay. It should be like what the base was pretrained on."""
 
     path: str
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 over all documents."""
+        return digest([document.text for document in all_documents(self.path)])
 
     def texts(self, seed: int) -> Iterator[TrainingText]:
         """The documents again and again, each time in another order."""

@@ -20,6 +20,7 @@ from lab.report.load import load, read_manifest
 from lab.report.phases import phases
 from lab.report.phases_table import print_phases
 from lab.report.plane import plane
+from lab.report.provenance import print_unlike
 from lab.report.table import plain_console, print_failures, print_table
 from lab.report.verdict import verdict
 from lab.report.warnings import leaks, warnings
@@ -66,6 +67,7 @@ def show(
             worked = phases(routes)
             met = break_even([route for route in routes if not route.is_control], prices)
     console = plain_console()
+    print_unlike(runs, console)
     print_table(frame, forgotten, interfered, routes, reference, console)
     print_failures([*failures(paths), *failed], console)
     print_phases(worked, routes, console)

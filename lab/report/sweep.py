@@ -21,6 +21,7 @@ from lab.records import LabError, told
 from lab.report.compare import paired_values
 from lab.report.find import by_age, find_runs, flat
 from lab.report.load import Run, load, read_manifest
+from lab.report.provenance import unlike
 from lab.report.scores import RECALL, SCORE, Route, Rows, ratio_interval
 from lab.report.sweep_plot import sweep_picture
 from lab.report.table import plain_console
@@ -69,6 +70,7 @@ def sweep(paths: Iterable[str | Path], x: str, by: str | None = None, default: s
     ]
     frame = pd.DataFrame(rows, columns=COLUMNS)
     frame.attrs = {"x": x, "by": by, "values": [_number(at) if numeric else at for at in values], "notes": notes}
+    frame.attrs["unlike"] = unlike(run for route in points.values() for run in route.runs)
     frame.attrs["detectable"] = _detectable([(point[::2], points[point]) for point in order])
     return frame
 
@@ -234,6 +236,8 @@ def _show(chosen: argparse.Namespace) -> None:
     folder = chosen.out or chosen.runs[0]
     frame = sweep(chosen.runs, chosen.x, chosen.by, chosen.default)
     console = plain_console()
+    for sentence in frame.attrs["unlike"]:
+        console.print(Text(f"Warning: {sentence}", style="yellow"))
     console.print(table(frame))
     if known := frame.attrs["detectable"]:
         ends = " to ".join(dict.fromkeys(percent(value) for value in (known[0], known[-1])))

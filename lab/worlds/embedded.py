@@ -6,11 +6,13 @@ import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from lab.code import digest_code
 from lab.corpus.corpus import Corpus
 from lab.corpus.passages import split
 from lab.exam.questions import LETTERS
 from lab.exam.suite import GeneralSuite
 from lab.records import Document, LabError, Question, TrainingText
+from lab.store import digest
 from lab.worlds.general import GeneralWorld
 from lab.worlds.lessons import LEVELS, lesson
 from lab.worlds.names import seeded
@@ -131,6 +133,11 @@ class WorldReplay:
     """
 
     world: GeneralWorld
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 over the world's settings and the code that makes texts of them."""
+        return digest([dataclasses.asdict(self.world), digest_code(__name__)])
 
     def texts(self, seed: int) -> Iterator[TrainingText]:
         """Texts without end."""

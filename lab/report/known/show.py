@@ -20,6 +20,7 @@ from lab.report.known.answers import ANSWERS, Known
 from lab.report.known.arms import Arms, gather_arms
 from lab.report.known.claims import CANNOT_TELL, NOT_REPRODUCED, NOT_RUN, REPRODUCED, Finding, decide
 from lab.report.known.measures import BITS, NUMBER, PERCENT, POINTS, Measure
+from lab.report.provenance import print_unlike
 from lab.report.table import plain_console
 from lab.report.wording import percent, points, rise, span
 
@@ -106,6 +107,7 @@ def _show(paths: Sequence[Path], target: Path) -> None:
     arms = _gather(paths)
     answered = _answered(arms)
     console = plain_console()
+    print_unlike((run for route in arms.routes.values() for run in route.runs), console)
     for one in answered:
         console.print(Text(f"{one.answer.name}  {one.answer.claim}", style="bold"))
         console.print(Text(f"Published: {one.answer.source}", style="dim"))

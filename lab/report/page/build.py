@@ -16,6 +16,7 @@ from lab.report.bill import Prices, Use
 from lab.report.page.browser import as_json, browser_data
 from lab.report.page.figures import figures
 from lab.report.page.tables import score_table
+from lab.report.provenance import unlike
 from lab.report.scores import Route
 from lab.report.table import notes
 from lab.report.verdict import verdict
@@ -51,7 +52,7 @@ def build(
         verdicts=list(zip(VERDICTS, sentences, strict=False)),
         further=sentences[len(VERDICTS) :],
         leaks=leaks(routes),
-        warnings=warnings(routes, reference),
+        warnings=[*unlike(run for route in routes for run in route.runs), *warnings(routes, reference)],
         reference=reference,
         figures=figures(frame, forgotten, routes, reference, prices, use),
         table=score_table(frame, forgotten, routes, reference),

@@ -14,6 +14,7 @@ from rich.text import Text
 
 from lab.records import LabError, told
 from lab.report.bill import Prices, read_prices
+from lab.report.provenance import print_unlike
 from lab.report.table import plain_console
 from lab.report.upkeep.conflicts import WINNERS, conflicts_of
 from lab.report.upkeep.editions import CHANGED, DELETED, NEW, UNCHANGED, editions
@@ -54,6 +55,7 @@ def show(paths: Sequence[Path], prices: Prices, target: Path) -> None:
     found, notes = editions(paths)
     updated, fought = upkeep_of(found, prices), conflicts_of(found)
     console = plain_console()
+    print_unlike((run for edition in found for route in edition.routes for run in route.runs), console)
     for updates, rows in updated.groupby("updates"):
         times = "one update" if updates == 1 else f"{updates} updates"
         console.print(_table(rows, f"After {times}. Score in %; an update's cost is of one."))
