@@ -25,6 +25,7 @@ from typing import Any
 from omegaconf import OmegaConf
 
 from lab.base import EMBEDDED, BaseModel
+from lab.code import digest_code
 from lab.foundry.card import floors, write_card
 from lab.foundry.model import SIZES
 from lab.foundry.train import save, train
@@ -36,7 +37,6 @@ from lab.store import JSON, digest
 from lab.worlds.general import GeneralWorld
 
 PLACE = Path("artifacts") / "foundry"
-FORM = 1
 
 
 def build(name: str, seed: int, out: Path, device: str, tokens: int | None) -> dict[str, Any]:
@@ -44,7 +44,7 @@ def build(name: str, seed: int, out: Path, device: str, tokens: int | None) -> d
     size = replace(SIZES[name], tokens=tokens) if tokens else SIZES[name]
     made_by = environment()
     key: dict[str, JSON] = {
-        "size": asdict(size), "seed": seed, "device": device, "torch": versions()["torch"], "code": FORM,
+        "size": asdict(size), "seed": seed, "device": device, "torch": versions()["torch"], "code": digest_code("lab.foundry.train"),
     }  # fmt: skip
     place = PLACE / f"{name}-{digest(key)[:8]}"
     model, tokenizer, reached = train(size, seed, device, States(place / "states", key), place / "stages")
