@@ -44,7 +44,8 @@ def build(name: str, seed: int, out: Path, device: str, tokens: int | None) -> d
     size = replace(SIZES[name], tokens=tokens) if tokens else SIZES[name]
     made_by = environment()
     key: dict[str, JSON] = {
-        "size": asdict(size), "seed": seed, "device": device, "torch": versions()["torch"], "code": digest_code("lab.foundry.train"),
+        "size": asdict(size), "seed": seed, "device": device, "torch": versions()["torch"],
+        "code": digest_code("lab.foundry.train"),
     }  # fmt: skip
     place = PLACE / f"{name}-{digest(key)[:8]}"
     model, tokenizer, reached = train(size, seed, device, States(place / "states", key), place / "stages")
