@@ -19,6 +19,12 @@ _SETTINGS = {"tokenize": False, "enable_thinking": False, "date_string": "26 Jul
 _OPEN, _CLOSE = "<think>", "</think>"
 
 
+def as_words(tokenizer: Any, texts: Sequence[str], add_special_tokens: bool = True) -> list[list[int]]:
+    """Token ids of texts that others wrote: `<|im_end|>` in one of them is words, and ends no turn."""
+    options = {"add_special_tokens": add_special_tokens, "split_special_tokens": True}
+    return tokenizer(list(texts), **options)["input_ids"] if texts else []
+
+
 @dataclass(frozen=True)
 class Frame:
     """before, after: what the template puts around the user's words, beginning-of-text mark included; both empty for a
@@ -38,16 +44,31 @@ class Frame:
     def encode(self, tokenizer: Any, prompts: Sequence[str], answers: Sequence[str] | None = None) -> list[list[int]]:
         """Token ids of each prompt in its frame, or of each prompt and the answer that follows it, as one text.
 
-        Without a template the tokenizer adds its own special tokens; a template brings them.
+        Without a template the tokenizer adds its own special tokens; a template brings them. Those that stand in a
+        prompt or an answer are words like any other.
         """
         given = answers if answers is not None else [""] * len(prompts)
-        texts = [f"{self.before}{p}{self.after}{self.answer(a)}" for p, a in zip(prompts, given, strict=True)]
-        return tokenizer(texts, add_special_tokens=not self.is_chat)["input_ids"] if texts else []
+        return self._encode(tokenizer, [(p, self.after, self.answer(a)) for p, a in zip(prompts, given, strict=True)])
 
     def open(self, tokenizer: Any, texts: Sequence[str]) -> list[list[int]]:
         """Token ids of prompts that only begin."""
-        begun = [self.before + text for text in texts]
-        return tokenizer(begun, add_special_tokens=not self.is_chat)["input_ids"] if begun else []
+        return self._encode(tokenizer, [(text, "", "") for text in texts])
+
+    def _encode(self, tokenizer: Any, parts: Sequence[tuple[str, str, str]]) -> list[list[int]]:
+        """Token ids of (user's words, what the template has behind them, answer), the template's beginning before."""
+        if not self.is_chat:
+            return as_words(tokenizer, ["".join(part) for part in parts])
+        whole = [self.before + "".join(part) for part in parts]
+        ids = tokenizer(whole, add_special_tokens=False)["input_ids"] if whole else []
+        marks = [token.content for token in tokenizer.added_tokens_decoder.values() if token.special]
+        for place, (words, after, answer) in enumerate(parts):
+            if any(mark in words or mark in answer for mark in marks):
+                before, after_ids = (
+                    tokenizer(text, add_special_tokens=False)["input_ids"] for text in (self.before, after)
+                )
+                said, answered = as_words(tokenizer, [words, answer], add_special_tokens=False)
+                ids[place] = [*before, *said, *after_ids, *answered]
+        return ids
 
     def tail(self, tokenizer: Any, head: list[int], whole: list[int], answer: str) -> list[int]:
         """Token ids of an answer: what it adds to its prompt's when both are encoded as one text (`whole`); encoded
@@ -55,7 +76,7 @@ class Frame:
         """
         if whole[: len(head)] == head:
             return whole[len(head) :]
-        return tokenizer(self.answer(answer), add_special_tokens=False)["input_ids"]
+        return as_words(tokenizer, [self.answer(answer)], add_special_tokens=False)[0]
 
     def answer(self, text: str) -> str:
         """An answer as this model begins it: a turn of a chat has no space before its first word."""

@@ -21,7 +21,7 @@ from lab.exam.jsonl import placed_rows
 from lab.exam.questions import raise_faults, text_fault
 from lab.exam.suite import load_exam
 from lab.judge.grading import grade
-from lab.records import Answer, LabError, Question, told, write_jsonl
+from lab.records import Answer, LabError, Question, readable, told, write_jsonl
 from lab.report import latest, show
 from lab.report.compare import FIRST
 from lab.report.load import EXTERNAL, MANIFEST
@@ -55,8 +55,9 @@ def read_answers(path: Path, exam: Sequence[Question]) -> Sheet:
     the prompt, or [of the prompt, of the answer]). LabError with all faults, each with line, field and mend; two
     different answers to one question are one, and so is a file that answers no question of the exam.
     """
-    if not path.is_file():
-        raise LabError(f"{path}: no such file; give a .jsonl file with one answer a line")
+    with readable(path):
+        if not path.is_file():
+            raise LabError(f"{path}: no such file; give a .jsonl file with one answer a line")
     asked = {question.id for question in exam}
     sheet, faults, first = Sheet(), list[str](), dict[str, tuple[str, dict[str, Any]]]()
     for place, row in placed_rows(path, numbers=True):

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import torch
 
 from lab.flops import Counter, matrices
-from lab.framing import PLAIN, Frame
+from lab.framing import PLAIN, Frame, as_words
 from lab.records import LabError
 from lab.scoring import batches, continuation_log_probabilities, rolling_windows, sequence_log_probabilities
 from lab.store import JSON
@@ -119,7 +119,7 @@ class LanguageModel:
 
     def count_tokens(self, texts: Sequence[str]) -> int:
         """How many tokens plain texts have, special ones included."""
-        return sum(len(self.tokenizer(text)["input_ids"]) for text in texts)
+        return sum(len(ids) for ids in as_words(self.tokenizer, texts))
 
     @torch.inference_mode()
     def generate(
@@ -226,8 +226,8 @@ class LanguageModel:
         """
         windows = []
         for number, text in enumerate(texts):
-            ids = self.tokenizer(text)["input_ids"]
-            bare = self.tokenizer(text, add_special_tokens=False)["input_ids"]
+            (ids,) = as_words(self.tokenizer, [text])
+            (bare,) = as_words(self.tokenizer, [text], add_special_tokens=False)
             begun = ids if len(ids) > len(bare) else [self.tokenizer.eos_token_id, *bare]
             rolled = rolling_windows(begun, min(self.max_tokens, self.max_batch_tokens))
             windows += [(number, sequence, skip) for sequence, skip in rolled]

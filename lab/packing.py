@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from lab.framing import PLAIN, Frame
+from lab.framing import PLAIN, Frame, as_words
 from lab.records import TrainingText
 
 
@@ -61,7 +61,7 @@ def encode(tokenizer: Any, texts: Sequence[TrainingText], frame: Frame = PLAIN) 
     A text with pairs has the very tokens of the exam's prompts, in the frame that they stand in: what its prompts
     share is the prefix, up to the end of the text. Running text stands in no frame.
     """
-    begun = tokenizer([text.text for text in texts])["input_ids"]
+    begun = as_words(tokenizer, [text.text for text in texts])
     prompts = [text.text + prompt for text in texts for prompt, _ in text.pairs]
     answers = [answer for text in texts for _, answer in text.pairs]
     asked, whole = frame.encode(tokenizer, prompts), frame.encode(tokenizer, prompts, answers)

@@ -9,6 +9,7 @@ import dataclasses
 import json
 import sys
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -215,6 +216,15 @@ def told(work: Callable[[], object]) -> int:
     return 0
 
 
+@contextmanager
+def readable(path: Path) -> Iterator[None]:
+    """LabError where what is done inside meets a file that cannot be read: its rights, its disk, a name too long."""
+    try:
+        yield
+    except OSError as error:
+        raise LabError(f"{path}: cannot be read ({error.strerror}); mend it, its name or its rights") from None
+
+
 def write_jsonl(path: Path, rows: Iterable[Any]) -> None:
     """Write dataclasses or dicts, one JSON object a line, UTF-8."""
     with path.open("w", encoding="utf-8") as file:
@@ -225,7 +235,7 @@ def write_jsonl(path: Path, rows: Iterable[Any]) -> None:
 
 def read_jsonl(path: Path) -> Iterator[dict[str, Any]]:
     """Read one JSON object a line; a broken line raises LabError with its file and number."""
-    with path.open(encoding="utf-8") as file:
+    with readable(path), path.open(encoding="utf-8") as file:
         for number, line in enumerate(file, 1):
             try:
                 row = json.loads(line)

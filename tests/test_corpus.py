@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import os
 import random
 from pathlib import Path
 
@@ -274,46 +273,6 @@ def test_a_folder_is_read_in_order(tmp_path: Path) -> None:
     assert [(d.id, d.title) for d in documents] == [("a", "港口法"), ("b/two", "two"), ("c", "Das Gesetz")]
     assert documents[2].text == "intro\n# Das Gesetz\nText"
     assert left_out == []
-
-
-def test_bad_files_are_left_out_with_a_reason(tmp_path: Path) -> None:
-    (tmp_path / "good.md").write_text("good")
-    (tmp_path / "good.txt").write_text("the same id")
-    (tmp_path / "empty.md").write_text(" \n")
-    (tmp_path / "latin.txt").write_bytes("café".encode("latin-1"))
-    (tmp_path / "nul.txt").write_bytes(b"a\0b")
-    (tmp_path / "scan.xls").write_bytes(b"x")
-    (tmp_path / "gone.md").symlink_to(tmp_path / "nothing.md")
-    (tmp_path / "loop.md").symlink_to(tmp_path / "loop.md")
-    os.mkfifo(tmp_path / "pipe.md")
-    documents, left_out = read(tmp_path)
-    assert [d.text for d in documents] == ["good"]
-    reasons = dict(left_out)
-    assert set(reasons) == {
-        "good.txt",
-        "empty.md",
-        "latin.txt",
-        "nul.txt",
-        "scan.xls",
-        "gone.md",
-        "loop.md",
-        "pipe.md",
-    }
-    assert "taken by good.md" in reasons["good.txt"]
-    assert reasons["empty.md"] == "empty"
-    assert reasons["latin.txt"] == "not UTF-8 (byte 3) and too short to tell its encoding; save it as UTF-8"
-    assert "NUL" in reasons["nul.txt"]
-    assert "convert" in reasons["scan.xls"]
-    assert reasons["pipe.md"] == "not a plain file; take it away"
-
-
-def test_a_name_that_is_not_utf8_is_left_out(tmp_path: Path) -> None:
-    (tmp_path / "good.md").write_text("good")
-    with open(os.fsencode(tmp_path) + b"/caf\xe9.md", "w") as file:
-        file.write("x")
-    documents, left_out = read(tmp_path)
-    assert [d.id for d in documents] == ["good"]
-    assert left_out == [("caf\ufffd.md", "its name is not UTF-8; rename it")]
 
 
 def test_links_are_followed_inside_the_folder_only(tmp_path: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import itertools
 import json
 import logging
 import os
@@ -12,10 +11,10 @@ import signal
 import subprocess
 import sys
 import time
-import zipfile
 from pathlib import Path
 
 import pytest
+from documents import ARTICLE, GOOD_PDF, HEADING, docx
 
 from lab.corpus.cleaning import MAX_TEXT_BYTES, RefusedError, clean, decode
 from lab.corpus.corpus import Corpus
@@ -34,54 +33,6 @@ real = pytest.mark.skipif(not DATA.is_dir(), reason="the folder of real test mat
 CHINESE = "# 港口法\n\n第一条 为了规范港口的使用,制定本法。\n\n第二条 费用为四十五元。\n"
 FRENCH = "Le café du port est situé à côté de l'école où les élèves étudient la navigation.\n"
 GERMAN = "Die Gebühr für „Häfen“ beträgt fünf Euro."
-
-
-# Files made by hand, so that the libraries that read them did not also write them.
-
-
-def pdf(*objects: bytes, trailer: bytes = b"") -> bytes:
-    """A PDF file of these objects; the first is its catalogue."""
-    out, places = b"%PDF-1.4\n", []
-    for number, body in enumerate(objects, 1):
-        places.append(len(out))
-        out += b"%d 0 obj\n%s\nendobj\n" % (number, body)
-    table = len(out)
-    out += b"xref\n0 %d\n0000000000 65535 f \n" % (len(objects) + 1)
-    out += b"".join(b"%010d 00000 n \n" % place for place in places)
-    out += b"trailer <</Size %d /Root 1 0 R %s>>\n" % (len(objects) + 1, trailer.replace(b"TABLE", b"%d" % table))
-    return out + b"startxref\n%d\n%%%%EOF\n" % table
-
-
-TOLD = b"BT /F1 12 Tf 72 700 Td (The keelage is 45 crowns.) Tj ET"
-PAGE = (
-    b"<</Type/Page/Parent 2 0 R/MediaBox[0 0 600 800]/Contents 4 0 R/Resources<</Font<</F1 5 0 R>>>>>>",
-    b"<</Length %d>>\nstream\n%s\nendstream" % (len(TOLD), TOLD),
-    b"<</Type/Font/Subtype/Type1/BaseFont/Helvetica>>",
-)
-CATALOGUE = b"<</Type/Catalog/Pages 2 0 R>>"
-GOOD_PDF = pdf(CATALOGUE, b"<</Type/Pages/Kids[3 0 R]/Count 1>>", *PAGE)
-
-WORD = "http://schemas.openxmlformats.org/wordprocessingml/2006/main"
-OFFICE = "http://schemas.openxmlformats.org/officeDocument/2006/relationships/officeDocument"
-PACKAGE = "http://schemas.openxmlformats.org/package/2006"
-HEADING = '<w:p><w:pPr><w:pStyle w:val="Heading1"/></w:pPr><w:r><w:t>港口法</w:t></w:r></w:p>'
-ARTICLE = "<w:p><w:r><w:t>第一条 费用为四十五元。</w:t></w:r></w:p>"
-
-
-def docx(path: Path, body: str, before: str = "", filler: int = 0) -> None:
-    """A Word file; `filler` MiB of empty paragraphs after the body."""
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as packed:
-        packed.writestr("[Content_Types].xml", f'<Types xmlns="{PACKAGE}/content-types"/>')
-        packed.writestr(
-            "_rels/.rels",
-            f'<Relationships xmlns="{PACKAGE}/relationships">'
-            f'<Relationship Id="r" Type="{OFFICE}" Target="word/document.xml"/></Relationships>',
-        )
-        with packed.open("word/document.xml", "w") as file:
-            file.write(f'{before}<w:document xmlns:w="{WORD}"><w:body>{body}'.encode())
-            for _ in range(filler):
-                file.write(b"<w:p/>" * ((1 << 20) // 6))
-            file.write(b"</w:body></w:document>")
 
 
 @pytest.fixture(scope="module")
@@ -116,88 +67,6 @@ def test_every_format_is_read(formats: Gathered) -> None:
         "i": ("Les élèves", f"## Les élèves\n\n{FRENCH.strip()}"),
     }
     assert formats.summary == "ingest: 9 files, 9 documents indexed, 0 quarantined; 1 read as Latin-1"
-
-
-def test_hostile_files_are_told_and_stop_nothing(tmp_path: Path) -> None:
-    from pypdf import PdfReader, PdfWriter
-
-    home = tmp_path / "home"
-    home.mkdir()
-    secret = tmp_path / "secret.txt"
-    secret.write_text("SECRET")
-    (home / "good.md").write_text("good")
-    (tmp_path / "clear.pdf").write_bytes(GOOD_PDF)
-    for name, password in (("locked", "x"), ("open", "")):
-        writer = PdfWriter(clone_from=PdfReader(tmp_path / "clear.pdf"))
-        writer.encrypt(user_password=password, owner_password="y", algorithm="AES-256")
-        writer.write(home / f"{name}.pdf")
-    (home / "tree.pdf").write_bytes(pdf(CATALOGUE, b"<</Type/Pages/Kids[2 0 R]/Count 9>>", *PAGE))
-    forked = [b"<</Type/Pages/Kids[%d 0 R %d 0 R]/Count 1>>" % (n + 1, n + 1) for n in range(2, 42)]
-    (home / "forks.pdf").write_bytes(pdf(CATALOGUE, *forked, b"<</Type/Page/MediaBox[0 0 9 9]>>"))
-    (home / "xref.pdf").write_bytes(
-        pdf(CATALOGUE, b"<</Type/Pages/Kids[3 0 R]/Count 1>>", *PAGE, trailer=b"/Prev TABLE")
-    )
-    (home / "scan.pdf").write_bytes(pdf(CATALOGUE, b"<</Type/Pages/Kids[3 0 R]/Count 1>>", b"<</Type/Page>>"))
-    (home / "torn.pdf").write_bytes(GOOD_PDF[:100])
-    docx(home / "bomb.docx", "", filler=258)
-    docx(home / "outside.docx", "<w:p><w:r><w:t>&a;</w:t></w:r></w:p>", f'<!DOCTYPE x [<!ENTITY a SYSTEM "{secret}">]>')
-    grow = "".join(f'<!ENTITY {name} "{f"&{inner};" * 10}">' for inner, name in itertools.pairwise("abcdefghij"))
-    docx(home / "laughs.docx", "<w:p><w:r><w:t>&j;</w:t></w:r></w:p>", f'<!DOCTYPE x [<!ENTITY a "aaaa">{grow}]>')
-    (home / "torn.docx").write_bytes(b"PK\x03\x04")
-    (home / "nul.md").write_bytes(b"a\0b")
-    (home / "nul.csv").write_bytes(b"a,b\n\0,1\n")
-    (home / "empty.pdf").write_bytes(b"")
-    (home / "white.html").write_text("<p> \n")
-    (home / "deep.json").write_text("[" * 200_000)
-    (home / "digits.json").write_text("1" * 5000)
-    (home / "bad.jsonl").write_text('{"a": 1}\n{"a"\n')
-    (home / "headings.md").write_text("# a\n" * 200_000)
-    with (home / "line.txt").open("wb") as file:
-        for _ in range(100):
-            file.write(b"x" * 1_000_000)
-    os.link(home / "line.txt", home / "line.json")
-    (home / "escape.txt").symlink_to(secret)
-    (home / "escape.html").symlink_to("/etc/passwd")
-    (home / "picture.png").write_bytes(b"\x89PNG")
-
-    gathered = load_documents(home)
-    assert {document.id: document.text for document in gathered.documents} == {
-        "good": "good",
-        "open": "The keelage is 45 crowns.",
-        "xref": "The keelage is 45 crowns.",
-    }
-    told = {row.id: f"{row.kind}: {row.reason}" for row in gathered.quarantined}
-    expected = {
-        "locked.pdf": "encrypted: encrypted; take its password off",
-        "tree.pdf": "damaged: cannot be read (PdfReadError: Detected cyclic page",
-        "forks.pdf": "damaged: cannot be read (LimitReachedError: Maximum page tree",
-        "scan.pdf": "no text: no text on its 1 page(s): a scan?",
-        "torn.pdf": "damaged: cannot be read (",
-        "bomb.docx": "zip bomb: unpacks to 257 MiB, more than 256",
-        "outside.docx": "empty: empty",
-        "laughs.docx": "damaged: cannot be read (ExpatError",
-        "torn.docx": "damaged: cannot be read (BadZipFile",
-        "nul.md": "NUL: holds a NUL byte (byte 1)",
-        "nul.csv": "NUL: holds a NUL byte (byte 4)",
-        "empty.pdf": "empty: empty",
-        "white.html": "empty: empty",
-        "deep.json": "damaged: nested too deeply",
-        "digits.json": "damaged: cannot be read (ValueError",
-        "bad.jsonl": "damaged: 1 fault(s): line 2: not JSON",
-        "headings.md": "too many headings: has more than 100000",
-        "line.txt": "too large: larger than 8 MiB; split it",
-        "line.json": "too large: larger than 8 MiB; split it",
-        "escape.txt": "link: a link that points outside the folder",
-        "escape.html": "link: a link that points outside the folder",
-        "picture.png": "not supported: not one of .md, .txt, .html",
-    }
-    assert set(told) == set(expected)
-    assert {name: told[name][: len(start)] for name, start in expected.items()} == expected
-    assert "SECRET" not in json.dumps([dataclasses.asdict(document) for document in gathered.documents])
-    assert gathered.summary == (
-        "ingest: 25 files, 3 documents indexed, 22 quarantined (2 NUL, 8 damaged, 3 empty, 1 encrypted, 2 link, "
-        "1 no text, 1 not supported, 2 too large, 1 too many headings, 1 zip bomb); see quarantine.jsonl"
-    )
 
 
 def test_a_reader_that_hangs_is_killed_and_the_next_file_is_read(tmp_path: Path) -> None:
@@ -413,7 +282,7 @@ def test_a_jsonl_corpus_names_every_fault_of_a_line(tmp_path: Path) -> None:
         "line-8": "line 8, text: holds a NUL",
         "line-10": "empty",
         "line-12": "line 12: longer than 16 MiB",
-        "line-13": "line 13: not JSON",
+        "line-13": "line 13: nested too deeply",
     }
     assert set(told) == {"line-4", *starts}
     assert all(told[name].startswith(start) for name, start in starts.items())

@@ -71,18 +71,26 @@ def _walk(root: Path) -> tuple[list[Path], list[Quarantined]]:
     files: list[Path] = []
     unread: list[Quarantined] = []
 
-    def refused(error: OSError) -> None:
-        name = _shown(Path(error.filename).relative_to(root))
-        unread.append(Quarantined(name, "unreadable", f"folder cannot be read: {error.strerror}; mend its rights"))
-
-    for folder, folders, names in os.walk(root, onerror=refused):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        here = Path(folder)
-        for name in folders:
-            if (here / name).is_symlink():
-                shown = _shown((here / name).relative_to(root))
-                unread.append(Quarantined(shown, "link", "a link to a folder is not followed; copy the folder"))
-        files.extend(here / name for name in names if not name.startswith("."))
+    waiting = [root]  # Not os.walk, which before Python 3.12 calls itself for each folder in a folder.
+    while waiting:
+        here = waiting.pop()
+        try:
+            found = [here / name for name in os.listdir(here)]
+        except OSError as error:
+            reason = f"folder cannot be read: {error.strerror}; mend its rights, or its name"
+            unread.append(Quarantined(_shown(here.relative_to(root)), "unreadable", reason))
+            continue
+        for path in found:
+            if path.name.startswith("."):
+                continue
+            is_folder = os.path.isdir(path)  # Path.is_dir raises for a link to itself.
+            if is_folder and path.is_symlink():
+                reason = "a link to a folder is not followed; copy the folder"
+                unread.append(Quarantined(_shown(path.relative_to(root)), "link", reason))
+            elif is_folder:
+                waiting.append(path)
+            else:
+                files.append(path)
     return sorted(files, key=lambda file: file.relative_to(root).as_posix()), unread
 
 

@@ -121,7 +121,7 @@ def _csv(path: Path) -> dict[str, str]:
 def _json(path: Path) -> dict[str, str]:
     text, encoding = decode(_read(path, MAX_TEXT_BYTES))
     try:
-        value = json.loads(text)
+        value = _values(text)
     except json.JSONDecodeError as error:
         raise RefusedError("damaged", f"not JSON ({error}); mend it") from None
     items = value if isinstance(value, list) else [value]
@@ -136,7 +136,7 @@ def _jsonl(path: Path) -> dict[str, str]:
         if not line.strip():
             continue
         try:
-            told.append("\n".join(_told(json.loads(line), "")))
+            told.append("\n".join(_told(_values(line), "")))
         except json.JSONDecodeError as error:
             faults.append(f"line {number}: not JSON ({error})")
     if faults:
@@ -146,10 +146,19 @@ def _jsonl(path: Path) -> dict[str, str]:
     return {"text": "\n\n".join(told), "title": "", "encoding": encoding}
 
 
+class _Object(tuple[tuple[str, Any], ...]):
+    """A JSON object's pairs: a name that stands twice keeps both of its values."""
+
+
+def _values(text: str) -> Any:
+    """JSON with its numbers as they are written: 45.50 is not 45.5 to who looks for a price, and none is too long."""
+    return json.loads(text, object_pairs_hook=_Object, parse_int=str, parse_float=str, parse_constant=str)
+
+
 def _told(value: Any, name: str) -> Iterator[str]:
     """A JSON value as lines of `name: text`; names of what it lies in stand before its own."""
-    if isinstance(value, dict):
-        for key, part in value.items():
+    if isinstance(value, _Object):
+        for key, part in value:
             yield from _told(part, f"{name} {key}".strip())
     elif isinstance(value, list):
         for part in value:

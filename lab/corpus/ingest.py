@@ -11,7 +11,7 @@ from pathlib import Path
 from lab.corpus.cleaning import MAX_TEXT_BYTES, RefusedError, clean
 from lab.corpus.corpus import Corpus, Quarantined
 from lab.corpus.duplicates import Duplicates
-from lab.corpus.passages import count_sections, headings, split
+from lab.corpus.passages import MOST_TITLE, count_sections, headings, split
 from lab.exam.jsonl import load_questions
 from lab.ledger import Entry
 from lab.progress import step
@@ -103,7 +103,10 @@ def _document(source: Source) -> Document:
             "too many headings", f"has more than {MOST_SECTIONS} headings or articles; split it into several documents"
         )
     first = next(headings(text), None)
-    return Document(id=source.id, title=first.text if first else source.title, text=text)
+    title = first.text if first else " ".join(clean(source.title).split())
+    if len(title) > MOST_TITLE:  # It stands over every passage.
+        raise RefusedError("long title", f"its title has {len(title)} characters; shorten it to {MOST_TITLE}")
+    return Document(id=source.id, title=title, text=text)
 
 
 def refuse_nothing(path: str, gathered: Gathered, wanted: str) -> None:

@@ -9,6 +9,9 @@ from itertools import islice, pairwise
 
 from lab.records import Document, LabError, Passage
 
+# Characters of a title, a heading or an article's mark. It is told with every passage below it, so a line of millions
+# would be too; a longer line is text.
+MOST_TITLE = 300
 # ATX headings only; a line of `===` or `---` under a text is too often a rule or a table.
 HEADING_MARK = re.compile(r" {0,3}(#{1,6})[ \t]+")
 FENCE = re.compile(r" {0,3}(```|~~~)[`~]*[^`]*$")
@@ -49,7 +52,7 @@ class Heading:
 
 
 def headings(text: str) -> Iterator[Heading]:
-    """All headings of a text in order; lines inside fenced code are none."""
+    """All headings of a text in order; lines inside fenced code are none, nor are those of more than `MOST_TITLE`."""
     fence = None
     start = 0
     for line in text.split("\n"):
@@ -63,7 +66,7 @@ def headings(text: str) -> Iterator[Heading]:
             bare = words.rstrip("#")  # closing marks count as such only after white space: "C#" keeps its own
             if not bare or bare[-1].isspace():
                 words = bare.rstrip()
-            if words:
+            if 0 < len(words) <= MOST_TITLE:
                 yield Heading(len(found[1]), words, start, end)
         start = end + 1
 
@@ -150,7 +153,8 @@ def _articles(text: str, start: int, end: int) -> Iterator[tuple[str, int, int]]
     """(mark, start, end) of what stands before the first article of text[start:end], mark "", and of every article."""
     # From the beginning of the line: the section is trimmed, and its first line may be indented.
     marks = list(ARTICLE.finditer(text, text.rfind("\n", 0, start) + 1, end))
-    edges = [("", start), *((" ".join(mark[1].split()), mark.start()) for mark in marks), ("", end)]
+    named = ((" ".join(mark[1].split()), mark.start()) for mark in marks)
+    edges = [("", start), *((name, place) for name, place in named if len(name) <= MOST_TITLE), ("", end)]
     for (mark, first), (_, last) in pairwise(edges):
         first, last = _trim(text, first, last)
         if first < last:

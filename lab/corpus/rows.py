@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,8 +13,10 @@ from lab.corpus.duplicates import check_threshold
 from lab.corpus.folder import all_documents
 from lab.corpus.ingest import Source, bills_of, corpus_of, gather, refuse_nothing
 from lab.corpus.passages import check_sizes
+from lab.exam.jsonl import parse_json
+from lab.exam.questions import text_fault
 from lab.ledger import PRACTICE_BILL, REWORDED_BILL
-from lab.records import LabError
+from lab.records import LabError, readable
 
 
 @dataclass(frozen=True)
@@ -40,8 +41,9 @@ class JsonlCorpus:
     def load(self) -> Corpus:
         """Its documents in the file's order, cut into passages; faulty lines are quarantined with all their faults."""
         path = Path(self.path)
-        if not path.is_file():
-            raise LabError(f"corpus.path={path}: no such file; give a .jsonl file with one document a line")
+        with readable(path):
+            if not path.is_file():
+                raise LabError(f"corpus.path={path}: no such file; give a .jsonl file with one document a line")
         gathered = gather(_lines(path), "rows", self.deduplicate)
         refuse_nothing(self.path, gathered, 'write one JSON object a line, as {"id": "a", "title": "A", "text": "..."}')
         return corpus_of(
@@ -159,7 +161,7 @@ def _words(error: Exception) -> str:
 def _lines(path: Path) -> Iterator[Source | Quarantined]:
     """The lines of a file; one that is too long is passed over without being held."""
     most = 2 * MAX_TEXT_BYTES  # Letters may be written as \\uXXXX, six bytes for three.
-    with path.open("rb") as file:
+    with readable(path), path.open("rb") as file:
         number = 0
         while line := file.readline(most + 1):
             number += 1
@@ -175,11 +177,11 @@ def _lines(path: Path) -> Iterator[Source | Quarantined]:
 def _line(line: bytes, number: int) -> Source | Quarantined:
     try:
         text, encoding = decode(line)
-        row = json.loads(text)
+        row = parse_json(text, numbers=True)
     except RefusedError as refused:
         return Quarantined(f"line-{number}", refused.kind, f"line {number}: {refused.reason}")
-    except (ValueError, RecursionError) as error:  # ValueError: also a number of thousands of digits
-        return Quarantined(f"line-{number}", "not JSON", f"line {number}: not JSON ({error}); mend the line")
+    except ValueError as error:
+        return Quarantined(f"line-{number}", "not JSON", f"line {number}: {error}")
     if not isinstance(row, dict):
         return Quarantined(f"line-{number}", "bad row", f"line {number}: a JSON object is needed, one a line")
     return _source(row, "line", number, encoding)
@@ -194,8 +196,11 @@ def _source(row: dict[str, Any], unit: str, number: int, encoding: str) -> Sourc
     elif "\0" in row["text"]:
         faults.append(f"{unit} {number}, text: holds a NUL, so it is not text; take it out")
     for field in ("id", "title"):
-        if row.get(field) is not None and not (isinstance(row[field], str) and row[field].strip()):
+        value = row.get(field)
+        if value is not None and not (isinstance(value, str) and value.strip()):
             faults.append(f"{unit} {number}, {field}: a text is needed, or nothing")
+        elif value is not None and (fault := text_fault(value)):
+            faults.append(f"{unit} {number}, {field}: {fault}")
     if faults:
         return Quarantined(name, "bad row", "; ".join(faults))
     id = row.get("id") or name

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from lab.exam.questions import Placed, build_questions, check_path, raise_faults
-from lab.records import LabError, Question
+from lab.records import LabError, Question, readable
 
 
 @dataclass(frozen=True)
@@ -27,8 +28,9 @@ class CsvChoiceExam:
 
 def load_choices(path: Path) -> list[Question]:
     """Read and check a file or every .csv file of a folder; LabError with all faults, each with row, field and mend."""
-    files = sorted(path.glob("*.csv")) if path.is_dir() else [path]
-    if not files or not files[0].is_file():
+    with readable(path):
+        files = sorted(file for file in path.iterdir() if file.suffix.lower() == ".csv") if path.is_dir() else [path]
+    if not files:
         raise LabError(f"{path}: no .csv file there; give one in MMLU's layout, or a folder of them")
     questions: list[Question] = []
     faults: list[str] = []
@@ -44,25 +46,30 @@ def load_choices(path: Path) -> list[Question]:
 
 
 def _rows(file: Path) -> Iterator[Placed]:
+    with readable(file):
+        if not file.is_file():  # Opening a pipe would wait for ever.
+            raise LabError(f"{file}: no .csv file there; give one in MMLU's layout, or a folder of them")
+        data = file.read_bytes()
     try:
-        # The csv module does the line ends; strict, as a quotation mark left open would swallow the rest in silence.
-        with file.open(encoding="utf-8-sig", newline="") as opened:
-            reader = csv.reader(opened, strict=True)
-            number = 0
-            while True:
-                place = f"line {reader.line_num + 1}"
-                try:
-                    cells = next(reader, None)
-                except csv.Error as error:
-                    yield place, f"not CSV ({error}); mend the quotation marks from here on"
-                    return
-                if cells is None:
-                    return
-                if any(cell.strip() for cell in cells):
-                    number += 1
-                    yield place, _row(cells, file.stem, number)
+        text = data.decode("utf-8").removeprefix("\ufeff")
     except UnicodeDecodeError as error:
         yield "file", f"not UTF-8 (byte {error.start + 1}); save it as UTF-8"
+        return
+    # The csv module does the line ends; strict, as a quotation mark left open would swallow the rest in silence.
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    number = 0
+    while True:
+        place = f"line {reader.line_num + 1}"
+        try:
+            cells = next(reader, None)
+        except csv.Error as error:
+            yield place, f"not CSV ({error}); mend the quotation marks from here on, or shorten what is too long"
+            return
+        if cells is None:
+            return
+        if any(cell.strip() for cell in cells):
+            number += 1
+            yield place, _row(cells, file.stem, number)
 
 
 def _row(cells: list[str], part: str, number: int) -> dict[str, object] | str:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import codecs
 import json
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from lab.exam.questions import Placed, build_questions, check_path
-from lab.records import LabError, Question
+from lab.records import LabError, Question, readable
+
+MOST_DIGITS = 300  # of a whole number: more are no float, and Python reads no more than 4,300
 
 
 @dataclass(frozen=True)
@@ -39,8 +42,9 @@ class JsonlExam:
 
 def load_questions(path: Path) -> list[Question]:
     """Read and check a question file; LabError with all of its faults, each with line, field and mend."""
-    if not path.is_file():
-        raise LabError(f"exam.path={path}: no such file; give a .jsonl file with one question a line")
+    with readable(path):
+        if not path.is_file():
+            raise LabError(f"exam.path={path}: no such file; give a .jsonl file with one question a line")
     return build_questions(path, placed_rows(path))
 
 
@@ -49,21 +53,24 @@ def placed_rows(path: Path, numbers: bool = False) -> Iterator[Placed]:
 
     numbers: whether NaN and infinity, which Python writes and JSON has not, are read as such.
     """
-    with path.open("rb") as file:
+    with readable(path), path.open("rb") as file:
         for number, raw in enumerate(file, 1):
             line = raw.removeprefix(codecs.BOM_UTF8) if number == 1 else raw
             if line.strip():
                 yield f"line {number}", _row(line, numbers)
 
 
-def parse_json(raw: bytes, numbers: bool = False) -> Any:
+def parse_json(raw: bytes | str, numbers: bool = False) -> Any:
     """Strict JSON: ValueError, worded for the user, for other bytes than UTF-8, NaN, infinity and a doubled name.
 
     numbers: NaN and infinity are read.
     """
     try:
         return json.loads(
-            raw.decode("utf-8"), parse_constant=float if numbers else _no_number, object_pairs_hook=_named_once
+            raw if isinstance(raw, str) else raw.decode("utf-8"),
+            parse_constant=float if numbers else _no_number,
+            parse_int=_whole_number,
+            object_pairs_hook=_named_once,
         )
     except UnicodeDecodeError as error:
         raise ValueError(f"not UTF-8 (byte {error.start + 1}); save the file as UTF-8") from None
@@ -85,10 +92,15 @@ def _no_number(name: str) -> float:
     raise ValueError(f"{name} is not JSON; write null, a number or a text")
 
 
+def _whole_number(digits: str) -> int:
+    if len(digits) > MOST_DIGITS:
+        raise ValueError(f"a number of {len(digits)} digits; write it as a text")
+    return int(digits)
+
+
 def _named_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     row = dict(pairs)
     if len(row) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
+        twice = Counter(name for name, _ in pairs).most_common(1)[0][0]
         raise ValueError(f"{twice!r} stands twice in one object; take one out")
     return row

@@ -16,6 +16,7 @@ log = logging.getLogger(__name__)
 
 LETTERS = string.ascii_uppercase
 FAULTS_SHOWN = 1000  # a file of another kind has a fault on every line; nobody reads further than this
+FAULT_SHOWN = 300  # characters of one: it may quote what stands there
 
 # Of a row, as `exam=jsonl` documents them. Each list may also be a single text.
 LISTS = ("answers", "passages", "documents", "given", "evidence", "stale")
@@ -58,13 +59,18 @@ def build_questions(path: Path, rows: Iterable[Placed]) -> list[Question]:
 
 
 def raise_faults(path: Path, faults: Sequence[str]) -> None:
-    """LabError with all faults of a file, one a line; nothing where there is none."""
+    """LabError with all faults of a file, one a line, a long one without its middle; nothing where there is none."""
     if not faults:
         return
-    shown = list(faults[:FAULTS_SHOWN])
+    shown = ["\n".join(map(_shortened, fault.split("\n"))) for fault in faults[:FAULTS_SHOWN]]
     if len(faults) > FAULTS_SHOWN:
         shown.append(f"and {len(faults) - FAULTS_SHOWN} more")
     raise LabError(f"{path}: {len(faults)} fault(s)\n  " + "\n  ".join(shown))
+
+
+def _shortened(line: str) -> str:
+    half = FAULT_SHOWN // 2  # Its beginning says where, its end what to do.
+    return line if len(line) <= FAULT_SHOWN else f"{line[:half]} ... {line[-half:]}"
 
 
 def check_path(name: str, path: object) -> None:
@@ -150,7 +156,7 @@ def text_fault(value: object) -> str | None:
         value.encode("utf-8")
     except UnicodeEncodeError:
         return "holds half a character (a lone surrogate); write the whole one"
-    return None
+    return "holds a NUL, so it is not text; take it out" if "\0" in value else None
 
 
 def _list_faults(value: object) -> list[tuple[str, str]]:

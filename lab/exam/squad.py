@@ -11,9 +11,11 @@ from typing import Any
 
 from lab.exam.jsonl import parse_json
 from lab.exam.questions import Placed, build_questions, check_path, raise_faults, text_fault
-from lab.records import LabError, Question
+from lab.records import LabError, Question, readable
 
 log = logging.getLogger(__name__)
+
+NAMED = 10  # ids shown in a message
 
 
 @dataclass(frozen=True)
@@ -50,11 +52,15 @@ def load_squad(path: Path) -> list[Question]:
     Questions without a wording, which published files have (CMRC 2018 trial: two), are left out and named in the log.
     """
     rows = list(_rows(*_read(path)))
-    empty = [row for _, row in rows if isinstance(row, dict) and _is_blank(row["question"])]
+    asked = [(place, row) for place, row in rows if isinstance(row, str) or not _is_blank(row["question"])]
+    empty = [row["id"] for _, row in rows if isinstance(row, dict) and _is_blank(row["question"])]
     if empty:
-        names = ", ".join(str(row["id"]) for row in empty)
-        log.warning("%s: left out %d of %d questions, which have no wording: %s", path, len(empty), len(rows), names)
-    return build_questions(path, (row for row in rows if row[1] not in empty))
+        more = f" and {len(empty) - NAMED} more" if len(empty) > NAMED else ""
+        names = ", ".join(f"{id!r:.40}".strip("'") for id in empty[:NAMED])
+        log.warning(
+            "%s: left out %d of %d questions, which have no wording: %s%s", path, len(empty), len(rows), names, more
+        )
+    return build_questions(path, asked)
 
 
 def load_paragraphs(path: Path) -> list[Paragraph]:
@@ -64,10 +70,12 @@ def load_paragraphs(path: Path) -> list[Paragraph]:
 
 def _read(path: Path) -> tuple[list[tuple[Paragraph, str]], list[list[Any]]]:
     """Paragraphs with their places, and the `qas` of each. LabError where the frame is not SQuAD's."""
-    if not path.is_file():
-        raise LabError(f"{path}: no such file; give a .json file in SQuAD's layout")
+    with readable(path):
+        if not path.is_file():
+            raise LabError(f"{path}: no such file; give a .json file in SQuAD's layout")
+        data = path.read_bytes()
     try:
-        content = parse_json(path.read_bytes().removeprefix(codecs.BOM_UTF8))
+        content = parse_json(data.removeprefix(codecs.BOM_UTF8))
     except ValueError as error:
         raise LabError(f"{path}: {error}") from None
     if not isinstance(content, dict) or not isinstance(content.get("data"), list):
@@ -82,10 +90,12 @@ def _read(path: Path) -> tuple[list[tuple[Paragraph, str]], list[list[Any]]]:
             faults.append(f"{place}, paragraphs: a list is needed")
             continue
         title = article.get("title", "")
-        if not isinstance(title, str):
-            faults.append(f"{place}, title: a text is needed")
+        if title != "" and (fault := text_fault(title)):
+            faults.append(f"{place}, title: {fault}")
             continue
         name = str(article.get("id") or title or f"article-{number + 1}")
+        if fault := text_fault(name):
+            faults.append(f"{place}, id: {fault}")
         if name in taken:
             faults.append(
                 f"{place}, {'id' if article.get('id') else 'title'}: {name!r} stands at {taken[name]} already"
@@ -96,6 +106,8 @@ def _read(path: Path) -> tuple[list[tuple[Paragraph, str]], list[list[Any]]]:
             fault = text_fault(paragraph.get("context")) if isinstance(paragraph, dict) else "an object is needed"
             if fault:
                 faults.append(f"{here}, context: {fault}")
+            elif fault := text_fault(str(paragraph.get("id") or name)):
+                faults.append(f"{here}, id: {fault}")
             elif not isinstance(paragraph.get("qas", []), list):
                 faults.append(f"{here}, qas: a list is needed")
             else:

@@ -10,7 +10,7 @@ from pathlib import Path
 from lab.exam.csv_choice import load_choices
 from lab.exam.jsonl import load_questions
 from lab.exam.squad import load_squad
-from lab.records import LabError, Question
+from lab.records import LabError, Question, readable
 
 TEXT_SUFFIXES = (".md", ".txt")
 
@@ -98,10 +98,18 @@ def load_exam(path: Path) -> list[Question]:
 
 
 def _texts(path: Path) -> list[str]:
-    files = sorted(file for file in path.rglob("*") if file.suffix in TEXT_SUFFIXES) if path.is_dir() else [path]
-    if not files or not files[0].is_file():
+    found = sorted(path.rglob("*")) if path.is_dir() else [path]
+    files = [file for file in found if file == path or (file.suffix.lower() in TEXT_SUFFIXES and not file.is_dir())]
+    if not files:
         raise LabError(f"general.texts: {path}: no {' or '.join(TEXT_SUFFIXES)} file there; name one, or a folder")
-    try:
-        return [file.read_text(encoding="utf-8-sig") for file in files]
-    except UnicodeDecodeError:
-        raise LabError(f"general.texts: {path}: not UTF-8; save it so, or name the files one by one") from None
+    return [_text(file) for file in files]
+
+
+def _text(file: Path) -> str:
+    with readable(file):
+        if not file.is_file():  # Opening a pipe would wait for ever.
+            raise LabError(f"general.texts: {file}: no {' or '.join(TEXT_SUFFIXES)} file there; name one, or a folder")
+        try:
+            return file.read_text(encoding="utf-8-sig")
+        except UnicodeDecodeError:
+            raise LabError(f"general.texts: {file}: not UTF-8; save it as UTF-8") from None

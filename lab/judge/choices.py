@@ -51,7 +51,9 @@ def letter_of(text: str, choices: Sequence[str]) -> str | None:
     choice's text, or before a point, bracket or line end ("B. Paris"); a letter said to be chosen ("option B", "选B");
     the full text of one choice among other words, and of no other choice. An "A" in running text is an article.
     """
-    answer = unicodedata.normalize("NFKC", text).strip()
+    # One space for many: the patterns try a run of white space in all the ways to share it out.
+    lines = unicodedata.normalize("NFKC", text).splitlines()
+    answer = "\n".join(" ".join(line.split()) for line in lines if line.strip())
     letters = LETTERS[: len(choices)]
     alone = _ALONE.fullmatch(answer)
     if alone and alone[1].upper() in letters:

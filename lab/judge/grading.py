@@ -24,7 +24,7 @@ _ABSTENTION = re.compile(
 
 # The prompt's own furniture: a line of the answer that opens with it is an echo, not an answer.
 _SCAFFOLD = re.compile(
-    r"^\s*(?:question|answer|passages?)\s*:|^\s*answer (?:in a few words|with the letter)|^\s*-\s[^:\n]+:\s",
+    r"^[^\S\n]*+(?:(?:question|answer|passages?)\s*:|answer (?:in a few words|with the letter)|-\s[^:\n]+:\s)",
     re.IGNORECASE | re.MULTILINE,
 )
 _RUN_ON_FACTOR, _RUN_ON_SLACK = 4, 20
