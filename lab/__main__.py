@@ -10,6 +10,7 @@ import os
 import shlex
 import sys
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import hydra
@@ -19,6 +20,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import InterpolationKeyError, OmegaConfBaseException
 
+from lab import ranks
 from lab.arms import arms_of, folder_of
 from lab.progress import PLAIN, Progress, flags, speak, step, verbose
 from lab.records import FAILURE, Failure, LabError
@@ -70,11 +72,11 @@ def main(config: DictConfig) -> None:
             _run(config)
     except TOLD as error:
         # Of several routes those that can go on do; a configuration that cannot be read stops them all.
-        if not _several() or isinstance(error, HydraException | OmegaConfBaseException):
+        if not _goes_on() or isinstance(error, HydraException | OmegaConfBaseException):
             raise Stopped(error) from error
         _note_failure(config, error)
     except (Exception, Overdue) as error:
-        if not _several():
+        if not _goes_on():
             if isinstance(error, Overdue):  # Told in one line, as any limit that the user set.
                 raise Stopped(LabError(str(error))) from error
             raise
@@ -83,6 +85,11 @@ def main(config: DictConfig) -> None:
 
 def _several() -> bool:
     return bool(HydraConfig.get().mode == RunMode.MULTIRUN)
+
+
+def _goes_on() -> bool:
+    """Whether other routes are run where one has failed. Ranks would not agree on where they are in the next one."""
+    return _several() and ranks.count() == 1
 
 
 def _seconds(limit: Any) -> float | None:
@@ -173,8 +180,20 @@ def command_line(earlier: Routes | None = None) -> int:
     """Do what the command line says. earlier: what an earlier process did of it.
 
     Exit codes: 0 done, 1 where some of several routes or arms failed, 2 a mistake the user can mend, 130 and 143
-    stopped by Ctrl-C and by SIGTERM.
+    stopped by Ctrl-C and by SIGTERM. Of several processes only the first speaks and writes.
     """
+    if not ranks.rank():
+        return _command_line(earlier)
+    with TemporaryDirectory() as unused:
+        sys.argv += ["-q", f"hydra.run.dir={unused}", f"hydra.sweep.dir={unused}", "hydra.output_subdir=null"]
+        logging.disable()
+        try:
+            return _command_line(earlier)
+        except KeyboardInterrupt as error:  # While it let rank 0 speak.
+            return exit_code(error)
+
+
+def _command_line(earlier: Routes | None) -> int:
     global level, routes
     given = sys.argv[1:]
     install()
@@ -189,6 +208,8 @@ def command_line(earlier: Routes | None = None) -> int:
         sys.argv = [sys.argv[0], *words]
         speak(level)
         arms = arms_of(sys.argv[1:], CONF) if any(word.startswith("experiment=") for word in sys.argv) else None
+        if arms and ranks.count() > 1:
+            raise LabError(f"experiment={arms.experiment}: its arms are processes of their own; launch one of them")
         if arms:
             return arms.run(folder_of(arms.experiment), level)
         cut_short: Exception | None = None
@@ -200,6 +221,8 @@ def command_line(earlier: Routes | None = None) -> int:
             if not routes.begun:
                 raise
             cut_short = error
+        if ranks.rank():
+            return 0
         if routes.failed and not routes.finished:
             first = cut_short or next(iter(errors), None)
             if first is not None and (isinstance(first, LabError) or cut_short or verbose()):
@@ -223,10 +246,13 @@ def command_line(earlier: Routes | None = None) -> int:
         # Some of hydra's own errors are OSErrors, without a number.
         if verbose() or not isinstance(told, TOLD) or (isinstance(told, OSError) and told.errno is not None):
             raise
+        ranks.let_first_speak()
         print(f"lab: {_one_line(told)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt as error:
         how = "terminated" if isinstance(error, Terminated) else "interrupted"
+        if ranks.rank():
+            return exit_code(error)
         print(
             f"lab: {how}; what was prepared, trained and answered so far is kept, and the unfinished run ignored. To "
             f"go on: python -m lab {shlex.join(given)}",
@@ -239,4 +265,4 @@ def command_line(earlier: Routes | None = None) -> int:
 if __name__ == "__main__":
     # Only several routes have others to lose: an experiment may be of several without a word that says so.
     several = any(word in ("-m", "--multirun") or word.startswith("experiment=") for word in sys.argv)
-    sys.exit(outlived(command_line) if several else command_line())
+    sys.exit(outlived(command_line) if several and ranks.count() == 1 else command_line())

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 
 import torch
 
+from lab import ranks
 from lab.base import Base
 from lab.code import digest_code
 from lab.corpus.corpus import Corpus
@@ -103,6 +104,7 @@ def run(experiment: Experiment) -> Path:
 def _run(experiment: Experiment, progress: Progress) -> Path:
     seed_everything(experiment.seed)
     device = choose_device(experiment.device)
+    ranks.join(device)
     watch(device)
     tracker = Tracker(experiment.tracker, experiment.folder)
     # First what takes no time, so that a slip in a question is told before a large corpus is read.
@@ -160,6 +162,9 @@ def _run(experiment: Experiment, progress: Progress) -> Path:
         reporting=tracker.reporting,
     )
     with progress.step("preparing"), tracker.here():
+        if ranks.rank():  # It takes part in trainings, and in nothing else.
+            experiment.pipeline.adaptation.adapt(experiment.model, corpus, workspace)
+            return experiment.folder
         student = experiment.pipeline.prepare(experiment.model, corpus, workspace)
     student.max_new_tokens = experiment.answer_tokens
     waits = _wait(student, exam[:1], workspace, first=True)

@@ -14,7 +14,7 @@ from hydra.utils import instantiate
 ROOT = Path(__file__).parent.parent
 FLOORS = {
     "records": 0, "ledger": 0, "meter": 0, "store": 0, "runtime": 0, "workspace": 0, "progress": 0, "muon": 0,
-    "bounded": 0, "states": 0, "stopping": 0, "secret": 0, "routes": 0, "code": 0,
+    "bounded": 0, "ranks": 0, "states": 0, "stopping": 0, "secret": 0, "routes": 0, "code": 0,
     "corpus": 1, "exam": 1, "worlds": 1,
     "adapt": 2, "context": 2, "base": 2, "model": 2, "framing": 2, "model_folder": 2, "scoring": 2, "served": 2,
     "packing": 2, "curriculum": 2, "flops": 2, "loss": 2,

@@ -104,7 +104,7 @@ def inputs(batch: list[list[Piece]], pad: int, eager: bool, width: int | None = 
 
 def _width(batch: list[list[Piece]]) -> int:
     """Of a batch of rows in tokens: its fullest row, and on to where matrix units like it. No row needs more."""
-    return -(-max(sum(map(len, row)) for row in batch) // EVEN) * EVEN
+    return max(1, -(-max(sum(map(len, row)) for row in batch) // EVEN)) * EVEN
 
 
 def _step_flops(model: Any, batch: dict[str, torch.Tensor]) -> Flops:

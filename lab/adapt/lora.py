@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
 
+from lab import ranks
 from lab.adapt.training import Continuation, Training
 from lab.base import Base
 from lab.code import digest_code
@@ -106,7 +107,7 @@ class LowRankAdaptation:
             model = adapted.merge_and_unload() if self.merged else adapted.get_base_model()
         # Merged weights round otherwise, and how they are merged is this code's and peft's.
         together: JSON = [loaded.digest, artifact.digest, self.merged, digest_code(__name__), versions()["peft"]]
-        if self.checkpoint is not None:
+        if self.checkpoint is not None and ranks.rank() == 0:
             model.save_pretrained(self.checkpoint)
             loaded.tokenizer.save_pretrained(self.checkpoint)
             log.info("the merged checkpoint, to be served or used elsewhere: %s", self.checkpoint)

@@ -13,6 +13,7 @@ from typing import Any
 
 import torch
 
+from lab import ranks
 from lab.adapt.fit import fit
 from lab.adapt.mixture import Replay, domain_texts, mix, split
 from lab.adapt.recipe import SCHEDULES, Recipe
@@ -172,12 +173,13 @@ class Training:
             cost = self._train(
                 model, start.tokenizer, start.frame, domain, replay, watch, folder, states, workspace, after
             )
-            finish(model).save_pretrained(folder)
-            start.tokenizer.save_pretrained(folder)
+            if ranks.rank() == 0:
+                finish(model).save_pretrained(folder)
+                start.tokenizer.save_pretrained(folder)
             return cost
 
         with workspace.ledger.phase(phase) as entry:
-            artifact = workspace.store.artifact(kind, key, build)
+            artifact = ranks.artifact(workspace.store, kind, key, build)
             if artifact.reused:
                 # Another exam may be asked now than when these weights were trained.
                 workspace.refuse_leaks((row["source"], row["text"]) for row in read_jsonl(artifact.path / SEEN))

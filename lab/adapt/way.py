@@ -13,13 +13,14 @@ import torch
 from accelerate.utils.memory import clear_device_cache
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 
+from lab import ranks
 from lab.adapt.checkpoint import finite, restore_chance, restore_moments, restore_weights, write
 from lab.adapt.engine import Engine
 from lab.adapt.recipe import Recipe
 from lab.adapt.watch import Watch
 from lab.meter import plus, read, used_since
 from lab.packing import Piece
-from lab.records import DivergedError, MemoryFullError
+from lab.records import DivergedError, LabError, MemoryFullError
 from lab.states import State, States
 from lab.stopping import Stop
 from lab.store import JSON
@@ -33,8 +34,8 @@ SAVING_SHARE = 20  # A state is written once so many times as long as writing on
 class Way:
     """How far a training is, and what it goes on from: after a kill a state, after a full memory itself.
 
-    done: steps. at_once: rows that are taken through the model at a time. seen: tokens after so many rows. earlier:
-    what processes before this one had used.
+    done: steps. at_once: rows that one process takes through the model at a time. seen: tokens after so many rows.
+    earlier: what processes before this one had used.
     """
 
     def __init__(
@@ -50,7 +51,12 @@ class Way:
         self._watch, self._states, self._workspace = watch, states, workspace
         self.steps = math.ceil(len(packed) / recipe.device_rows)
         self.seen = [0, *accumulate(sum(map(len, row)) for row in packed)]
-        self.done, self.at_once = 0, recipe.device_rows
+        self.done, self.at_once = 0, recipe.device_rows // (ranks.count() * ranks.parts())
+        if self.at_once * ranks.count() * ranks.parts() != recipe.device_rows:
+            raise LabError(
+                f"training.device_rows={recipe.device_rows}: {ranks.count()} processes share the rows of a step, in "
+                f"{ranks.parts()} part(s) each; give a multiple"
+            )
         self._recomputing = False
         self.stepping = False  # Whether the weights are being changed: nobody can tell which of them have been.
         self.earlier: dict[str, Any] = {}
@@ -91,7 +97,7 @@ class Way:
             args=TrainingArguments(
                 output_dir=unused,
                 per_device_train_batch_size=self.at_once,
-                gradient_accumulation_steps=recipe.device_rows // self.at_once,
+                gradient_accumulation_steps=recipe.device_rows // (self.at_once * ranks.count()),
                 num_train_epochs=1,
                 train_sampling_strategy="sequential",  # The mixture's order is the order.
                 learning_rate=recipe.learning_rate,
@@ -104,17 +110,25 @@ class Way:
                 seed=workspace.seed,
                 use_cpu=workspace.device == "cpu",
                 **engine.arguments(),
+                ddp_find_unused_parameters=False,
                 dataloader_pin_memory=workspace.device == "cuda",
                 disable_tqdm=True,
                 **workspace.reporting,
             ),
-            train_dataset=self._packed[self.done * recipe.device_rows :],  # A list is a map-style data set.
+            train_dataset=self._left(),  # A list is a map-style data set.
             data_collator=collate,
             callbacks=[_Steps(self)],
         )
         trainer.remove_callback(PrinterCallback)
         self._report = trainer.report
         return trainer
+
+    def _left(self) -> list[list[Piece]]:
+        """The rows that are left. Of several processes each is given as many, or the first rows would be taken again:
+        the last step is filled up with rows of nothing, which no loss counts.
+        """
+        left = self._packed[self.done * self._recipe.device_rows :]
+        return left if ranks.count() == 1 else left + [[]] * (-len(left) % self._recipe.device_rows)
 
     def fill(self, optimizer: Any, scheduler: Any = None) -> None:
         """Give a fresh optimizer, or the schedule over it, what the steps that are done had made of them."""
@@ -138,10 +152,14 @@ class Way:
         gradient instead of keeping them. MemoryFullError where that cannot help either.
         """
         smaller = [rows for rows in range(1, self.at_once // 2 + 1) if self._recipe.device_rows % rows == 0]
-        if self.stepping or not (smaller or self._can_recompute()):
+        alone = ranks.count() == 1  # Else the others are in the midst of a step, and wait for this one's share.
+        if self.stepping or not alone or not (smaller or self._can_recompute()):
+            mend = "take another device, or train less of the weights"
+            if not alone:
+                mend = "give accelerate launch more --gradient_accumulation_steps, or " + mend
             raise MemoryFullError(
                 f"the memory of {self._workspace.device} is too small to train this model with rows of "
-                f"{self._recipe.row_tokens} tokens; take another device, or train less of the weights"
+                f"{self._recipe.row_tokens} tokens; {mend}"
             ) from error
         if smaller:
             self.at_once = smaller[-1]
@@ -170,9 +188,10 @@ class Way:
         self._advance(self._tokens(self.done) - self._tokens(self.done - 1))
         self.look()
         due = max(self._recipe.checkpoint_seconds, SAVING_SHARE * self._save_seconds)
-        if self._stop.asked or time.perf_counter() - self._saved > due:
+        asked, time_to_save = ranks.agreed(bool(self._stop.asked), time.perf_counter() - self._saved > due)
+        if asked or time_to_save:
             self._save(optimizer, scheduler)
-        if self._stop.asked:
+        if asked:
             self._stop.now()
 
     def look(self) -> None:
@@ -189,7 +208,7 @@ class Way:
         return f"the weights after {newest.step} steps are kept in {newest.path}" if newest else "nothing was kept"
 
     def _save(self, optimizer: Any, scheduler: Any) -> None:
-        if not finite(self._model):
+        if ranks.rank() or not finite(self._model):
             return  # The next step will say so; until then the state before is the good one.
         began = time.perf_counter()
         used = used_since(self._start)

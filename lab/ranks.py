@@ -1,0 +1,97 @@
+"""Several processes of one command, as `accelerate launch` or torchrun starts them, and what they tell one another.
+
+All of them read the same configuration and take part in every training; everything else is rank 0's: the console, the
+run folder, the artifacts, the answers. Torch is imported only inside functions.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Mapping
+from datetime import timedelta
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from lab.records import LabError
+from lab.store import JSON, Artifact, Store
+
+# The others have nothing to do while rank 0 sits an exam. A rank that dies ends them all: its launcher sees to that.
+PATIENCE = timedelta(days=7)
+SPEAKING_SECONDS = 10.0  # What rank 0 is given to say what it met too, before another says it.
+
+
+def rank() -> int:
+    """Of this process, from 0; in the words of torchrun's environment."""
+    return int(os.environ.get("RANK", 0))
+
+
+def count() -> int:
+    """How many processes there are, 1 where none was launched."""
+    return int(os.environ.get("WORLD_SIZE", 1))
+
+
+def parts() -> int:
+    """In how many parts each process takes a step's rows: `accelerate launch --gradient_accumulation_steps`."""
+    return int(os.environ.get("ACCELERATE_GRADIENT_ACCUMULATION_STEPS", 1))
+
+
+def join(device: str) -> None:
+    """Meet the other processes; from now on `cuda` is this one's own board. Where there are none nothing is done."""
+    if count() > 1:
+        from accelerate import PartialState
+
+        PartialState(cpu=device == "cpu", timeout=PATIENCE)
+
+
+def let_first_speak() -> None:
+    """A mistake is as a rule met by all ranks: rank 0 tells it, and its end is that of the others."""
+    if rank():
+        time.sleep(SPEAKING_SECONDS)
+
+
+def told(word: Any) -> Any:
+    """Rank 0's word, to all."""
+    from accelerate.utils import broadcast_object_list
+
+    return broadcast_object_list([word])[0]
+
+
+def agreed(*flags: bool) -> list[bool]:
+    """Each flag: whether it is up with any rank, so that all do the same after a step."""
+    if count() == 1:
+        return list(flags)
+    import torch
+    from accelerate import PartialState
+
+    up = torch.tensor(flags, dtype=torch.int, device=PartialState().device)
+    torch.distributed.all_reduce(up, torch.distributed.ReduceOp.MAX)
+    return [bool(flag) for flag in up.tolist()]
+
+
+def artifact(
+    store: Store, kind: str, key: Mapping[str, JSON], build: Callable[[Path], Mapping[str, JSON] | None]
+) -> Artifact:
+    """The store's artifact, to the building of which all processes are needed. LabError where another than rank 0 does
+    not find it: artifacts belong where all can read them.
+    """
+    if count() == 1:
+        return store.artifact(kind, key, build)
+    if rank() == 0:
+
+        def with_all(folder: Path) -> Mapping[str, JSON] | None:
+            told(True)
+            return build(folder)
+
+        made = store.artifact(kind, key, with_all)
+        told(False)
+        return made
+    while told(None):
+        with TemporaryDirectory() as unused:
+            build(Path(unused))
+
+    def missing(folder: Path) -> None:
+        raise LabError(f"{store.root}: what rank 0 wrote is not there; artifacts need a folder that all ranks see")
+
+    return store.artifact(kind, key, missing)
