@@ -11,8 +11,8 @@ from lab.store import digest
 ROOT = Path(__file__).parent
 # Modules that hold, time, tell and check, and make nothing: another code of theirs makes nothing anew.
 PLUMBING = {
-    *("lab.bounded", "lab.ledger", "lab.meter", "lab.model_folder", "lab.progress", "lab.records", "lab.states"),
-    *("lab.stopping", "lab.store", "lab.workspace"),
+    *("lab.bounded", "lab.code", "lab.ledger", "lab.meter", "lab.model_folder", "lab.progress", "lab.records"),
+    *("lab.states", "lab.stopping", "lab.store", "lab.workspace"),
 }
 
 
