@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from hypothesis import HealthCheck, settings
 
 from lab.corpus.corpus import Corpus
 from lab.curriculum import train_tokenizer
@@ -19,6 +20,18 @@ from lab.workspace import Workspace
 from lab.worlds.embedded import StatuteCorpus
 from lab.worlds.general import GeneralWorld
 from lab.worlds.statutes import StatuteBook
+
+# The same cases every time, none kept in the tree, and no time that a busy machine could miss.
+settings.register_profile(
+    "fast",
+    max_examples=20,
+    derandomize=True,
+    database=None,
+    deadline=None,
+    suppress_health_check=(HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large),
+)
+settings.register_profile("thorough", settings.get_profile("fast"), max_examples=600)
+settings.load_profile("fast")
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-import random
 from pathlib import Path
 
 import pytest
@@ -220,27 +219,6 @@ def test_the_embedded_statute_book_is_cut_as_ever(acts: int, digest: str) -> Non
     book = StatuteBook(acts=acts, sections=3 if acts == 40 else 2)
     rows = [dataclasses.astuple(passage) for source in book.documents() for passage in split(source)]
     assert hashlib.sha256(json.dumps(rows, ensure_ascii=False).encode()).hexdigest() == digest
-
-
-def test_any_text_keeps_every_character_but_white_space() -> None:
-    generator = random.Random(5)
-    alphabet = ["a", "é", "港", "。", ".", "!", " ", "\n", "\n\n", "\t", "\r\n", '"', "😀", "\u3000", "\u2028"]
-    alphabet += ["\n第一条", "\n# H", "\nSection 2. ", "longerword", "\u0301", "\x1c"]
-    for _ in range(500):
-        source = document("".join(generator.choices(alphabet, k=generator.randint(0, 80))))
-        size = generator.randint(1, 20)
-        passages = split(source, size)
-        check(source, passages, size)
-        told = {place for p in passages for place in range(p.start, p.end)}
-        lost = "".join(mark for place, mark in enumerate(source.text) if place not in told).strip()
-        assert all(line.startswith("# H") for line in map(str.strip, lost.split("\n")) if line)  # in titles
-        overlapping = split(source, size, generator.randint(0, size // 2))
-        assert told == {place for p in overlapping for place in range(p.start, p.end) if place in told}
-        starts = [p.start for p in overlapping]
-        assert starts == sorted(starts)
-        for passage in overlapping:
-            assert count_tokens(passage.text) <= size
-            assert passage.text == source.text[passage.start : passage.end] == passage.text.strip()
 
 
 def test_long_lines_take_no_long_time() -> None:

@@ -198,7 +198,7 @@ def test_squad_faults_are_told_with_their_places(tmp_path: Path, caplog: Any) ->
         load_squad(squad(tmp_path, {"title": 5, "paragraphs": []}, twice, {"title": "T", "paragraphs": []}))
     for said in (
         "5 fault(s)",
-        "data[0], title: a text",
+        "data[0], title: 5; a text is needed",
         "data[2], title: 'T' stands at data[1] already",
         "data[1].paragraphs[1], qas: a list",
         "data[1].paragraphs[2], id: 'p' stands at data[1].paragraphs[0] already",

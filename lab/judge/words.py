@@ -25,7 +25,8 @@ def normalise(text: str) -> str:
     """The form in which two answers are the same: NFKC, casefolded, without punctuation, articles and spare spaces."""
     folded = unicodedata.normalize("NFKC", text).casefold()
     pointless = _POINT_OUTSIDE_NUMBER.sub("", folded)
-    bare = "".join(c for c in pointless if c == "." or not _is_punctuation(c))
+    # Composed again, as what stood between a letter and its accent may be gone.
+    bare = unicodedata.normalize("NFKC", "".join(c for c in pointless if c == "." or not _is_punctuation(c)))
     for candidate in (_ARTICLE.sub(" ", bare), bare, folded):
         if candidate.strip():
             return _BESIDE_CJK.sub(r"\1", " ".join(candidate.split()))
