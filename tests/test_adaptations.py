@@ -16,7 +16,7 @@ from transformers import GPT2Config, GPT2LMHeadModel, TrainerCallback
 
 from lab.adapt.fit import KEPT_STEPS, fit, inputs
 from lab.adapt.lora import VARIANTS, LowRankAdaptation
-from lab.adapt.mixture import domain_texts, split
+from lab.adapt.mixture import split
 from lab.adapt.osf import OrthogonalSubspace
 from lab.adapt.recipe import SCHEDULES, Recipe
 from lab.adapt.replay import SelfReplay
@@ -230,17 +230,6 @@ def test_a_quiz_is_spread_over_what_can_be_answered(book):
     assert len(asked) == min(QUESTIONS, sum(question.part != "absent" for question in exam))
     assert {question.part for question in asked} == {question.part for question in exam} - {"absent"}
     assert quiz.digests == SmallQuiz(exam, [], 8).digests != SmallQuiz(exam[1:], [], 8).digests
-
-
-def test_wordings_count_the_document_itself(corpus):
-    kinds = ["documents", "reworded"]
-    for wordings in (1, 2, 4):
-        texts = domain_texts(corpus, kinds, wordings)
-        assert len(texts) == wordings * len(corpus.documents)
-        assert domain_texts(corpus, kinds, 4)[: len(texts)] == texts  # Fewer are a part of more.
-    assert domain_texts(corpus, kinds) == domain_texts(corpus, kinds, 4)
-    with pytest.raises(LabError, match=r"wordings=5: \d+ reworded copies are needed"):
-        domain_texts(corpus, kinds, 5)
 
 
 def test_passes_are_gone_through_whole_with_general_text_on_top(base, corpus, tmp_path):

@@ -7,6 +7,7 @@ import pytest
 from scipy import stats
 
 from lab.judge.statistics import (
+    _kept,
     clusters_of,
     holm,
     interval,
@@ -18,6 +19,12 @@ from lab.records import Question
 
 DOCUMENTS, QUESTIONS_EACH = 40, 16
 CLUSTERS = [f"d{number}" for number in np.repeat(np.arange(DOCUMENTS), QUESTIONS_EACH)]
+
+
+@pytest.fixture(autouse=True)
+def _computed_anew() -> None:
+    """No test takes what another has computed, not even in a process that was forked after it."""
+    _kept.cache_clear()
 
 
 def simulated_pair(random: np.random.Generator, effect: float) -> tuple[np.ndarray, np.ndarray]:
@@ -207,8 +214,9 @@ def test_holm_by_hand() -> None:
     assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
     assert holm([0.6, 0.7]) == [1.0, 1.0]
     assert holm([]) == []
-    with pytest.raises(ValueError, match=r"0\.\.1"):
-        holm([0.1, float("nan")])
+    for no_chance in (float("nan"), -0.1, 1.1):
+        with pytest.raises(ValueError, match=r"0\.\.1"):
+            holm([0.1, no_chance])
 
 
 def test_the_smallest_detectable_difference_is_found_as_often_as_promised() -> None:

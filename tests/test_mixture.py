@@ -8,6 +8,7 @@ from random import Random
 import pytest
 
 from lab.adapt.mixture import QUESTIONS_A_TEXT, cut, domain_texts, mix, split
+from lab.exam.prompts import prefix
 from lab.packing import Piece, rows
 from lab.records import LabError
 from lab.worlds.embedded import StatuteCorpus, WorldReplay
@@ -71,6 +72,21 @@ def test_a_budget_below_one_pass_names_what_is_needed():
         mix(domain, endless(5), 150, 1.0, Random(0))
 
 
+def test_rehearsal_is_exact_to_the_token_and_changes_nothing_where_there_is_none():
+    def pieces(name: str, lengths: list[int]) -> list[tuple[str, Piece]]:
+        return [(name, Piece(list(range(length)), [])) for length in lengths]
+
+    new, old, general = pieces("new", [7, 5]), pieces("old", [4, 6, 3]), pieces("g", [5] * 100)
+    mixed = mix(new, general, 100, 0.2, Random(0), old, 0.25)
+    assert mixed.tokens == {"new": 60, "rehearsed old": 20, "replay g": 20}
+    assert mixed.passes == 5
+    plain = mix(new, general, 100, 0.2, Random(0))
+    assert mix(new, general, 100, 0.2, Random(0), old, 0.0) == plain
+    assert plain.tokens == {"new": 80, "replay g": 20}
+    with pytest.raises(LabError, match="give at least tokens=20"):
+        mix(new, general, 19, 0.2, Random(0), old, 0.25)
+
+
 def test_cut_keeps_the_first_tokens_and_what_carries_loss():
     piece = Piece([1, 2, 3], [([4, 5, 6, 7], 2), ([8, 9], 1)])
     assert cut(piece, 9) == piece
@@ -112,11 +128,30 @@ def test_private_texts_are_the_corpus_and_what_was_made_of_it(book):
     practice = domain_texts(corpus, ["practice"])
     assert sum(len(text.pairs) for text in practice) == len(corpus.practice)
     assert max(len(text.pairs) for text in practice) <= QUESTIONS_A_TEXT
+    assert {(text.source, text.text) for text in practice} == {("practice", prefix([]))}
+
+
+def test_wordings_count_the_document_itself(book):
+    corpus = StatuteCorpus(book, reworded_copies=3).load()
+    kinds = ["documents", "reworded"]
+    for wordings in (1, 2, 4):
+        texts = domain_texts(corpus, kinds, wordings)
+        assert len(texts) == wordings * len(corpus.documents)
+        assert domain_texts(corpus, kinds, 4)[: len(texts)] == texts  # Fewer are a part of more.
+    assert domain_texts(corpus, kinds) == domain_texts(corpus, kinds, 4)
+    with pytest.raises(LabError, match=r"wordings=5: \d+ reworded copies are needed"):
+        domain_texts(corpus, kinds, 5)
+    told = [text.text for text in domain_texts(corpus, ["reworded"], 2)]
+    assert told == [document.text for document in corpus.reworded[: len(corpus.documents)]]
 
 
 @pytest.mark.parametrize(
     ("kinds", "named"),
-    [(["practise"], "'practise' is no kind"), (["reworded"], "has no reworded"), ([], "nothing to train on")],
+    [
+        (["practise"], "'practise' is no kind"),
+        (["reworded"], "has no reworded"),
+        ([], "^texts: nothing to train on; name at least one of"),
+    ],
 )
 def test_what_the_corpus_lacks_is_named(small_corpus, kinds, named):
     with pytest.raises(LabError, match=named):

@@ -55,6 +55,30 @@ def test_made_once_then_reused(tmp_path: Path) -> None:
     assert os.listdir(tmp_path / "index") == [made.path.name]
 
 
+def test_what_a_killed_builder_had_used_is_added(tmp_path: Path) -> None:
+    earlier = {"seconds": 1000.0, "peak_rss_bytes": 1 << 60}
+    cost = Store(tmp_path).artifact("index", KEY, lambda folder: {"earlier": earlier, "tokens": 7}).cost
+    assert 1000 < cost["seconds"] < 1060
+    assert (cost["peak_rss_bytes"], cost["tokens"]) == (1 << 60, 7)
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="needs Linux's /proc")
+def test_all_is_on_the_disk_before_the_manifest_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced: list[str] = []
+    fsync = os.fsync
+
+    def noted(handle: int) -> None:
+        synced.append(Path(os.readlink(f"/proc/self/fd/{handle}")).name)
+        fsync(handle)
+
+    monkeypatch.setattr(os, "fsync", noted)
+    folder = Store(tmp_path).artifact("index", KEY, write("hello")).path
+    files, (manifest, whole, parent) = synced[:-3], synced[-3:]
+    assert sorted(files) == ["a.txt", "b.txt", "sub"]
+    assert (manifest, parent) == (MANIFEST, "index")
+    assert whole.startswith(f".building-{folder.name}")
+
+
 def test_digest_does_not_depend_on_the_order_of_keys() -> None:
     assert digest({"a": 1, "b": [1, "é"]}) == digest({"b": [1, "é"], "a": 1})
     # The SHA-256 of the two bytes {}, as any tool computes it.

@@ -6,13 +6,11 @@ import dataclasses
 from collections import Counter
 from itertools import pairwise
 from pathlib import Path
-from random import Random
 
 import pytest
 import torch
 
 from lab.adapt.lora import LowRankAdaptation
-from lab.adapt.mixture import mix
 from lab.adapt.training import Training
 from lab.adapt.updated import Continued, Outdated
 from lab.adapt.weights import WeightTraining
@@ -24,7 +22,6 @@ from lab.corpus.changes import changes
 from lab.corpus.corpus import Corpus
 from lab.exam.leaks import LeakGuard
 from lab.ledger import Ledger
-from lab.packing import Piece
 from lab.records import LabError
 from lab.store import Store
 from lab.workspace import Workspace
@@ -157,21 +154,6 @@ def test_a_link_trains_on_what_changed_on_replay_and_on_what_it_rehearses(base, 
     continued(1, texts=["documents"]).adapt(base, corpus, workspace)
     assert "rehearsed documents" not in workspace.ledger.rows()[-1].detail["tokens_by_source"]
     assert {text for source, text in seen[-1] if source == "documents"} == {d.text for d in found.changed.documents}
-
-
-def test_rehearsal_is_exact_to_the_token_and_changes_nothing_where_there_is_none():
-    def pieces(name: str, lengths: list[int]) -> list[tuple[str, Piece]]:
-        return [(name, Piece(list(range(length)), [])) for length in lengths]
-
-    new, old, general = pieces("new", [7, 5]), pieces("old", [4, 6, 3]), pieces("g", [5] * 100)
-    mixed = mix(new, general, 100, 0.2, Random(0), old, 0.25)
-    assert mixed.tokens == {"new": 60, "rehearsed old": 20, "replay g": 20}
-    assert mixed.passes == 5
-    plain = mix(new, general, 100, 0.2, Random(0))
-    assert mix(new, general, 100, 0.2, Random(0), old, 0.0) == plain
-    assert plain.tokens == {"new": 80, "replay g": 20}
-    with pytest.raises(LabError, match="give at least tokens=20"):
-        mix(new, general, 19, 0.2, Random(0), old, 0.25)
 
 
 class Given:
