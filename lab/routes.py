@@ -48,15 +48,19 @@ class Routes:
     _held: TextIO | None = None
 
     @classmethod
-    def of(cls, words: Sequence[str], name: str | None = None) -> Routes:
+    def of(cls, words: Sequence[str]) -> Routes:
         """Those of a command: where the same words were stopped before their end, in the folder that was left, else in
-        a new one. name: what its name ends with.
+        a new one.
         """
-        for note in sorted(Path("runs").glob(f"*/{COMMAND}")):
+        runs = Path("runs")
+        for note in sorted(runs.glob(f"*/{COMMAND}")):
             held = _hold(note) if _words(note) == list(words) else None
             if held is not None:
                 return cls(note.parent, words, again=True, _held=held)
-        return cls(Path("runs") / "-".join([f"{datetime.now():%Y-%m-%d_%H-%M-%S}", *([name] if name else [])]), words)
+        name = f"{datetime.now():%Y-%m-%d_%H-%M-%S}"
+        while any(runs.glob(f"{name}*")):  # Begun in the same second.
+            name += "-2"
+        return cls(runs / name, words)
 
     def open(self) -> None:
         """Note the words in the folder, until `close`, and keep others of the same words out of it."""

@@ -14,6 +14,7 @@ import torch
 
 import lab.run as lab_run
 from lab.__main__ import command_line
+from lab.arms import Arms
 from lab.exam.jsonl import load_questions
 from lab.records import DivergedError, LabError, Question, write_jsonl
 from lab.report import load, metrics
@@ -138,6 +139,19 @@ def test_a_multirun_that_was_stopped_goes_on_with_the_routes_that_are_left(lab, 
     assert failures([sweep]) == []
     assert list((tmp_path / "runs").iterdir()) == [sweep]
     assert not (sweep / "command.json").exists()
+
+
+def test_an_experiment_of_arms_goes_on_in_its_folder_until_all_of_them_ran(lab, monkeypatch):
+    roots, codes = [], [1, 0, 0]
+
+    def run(arms, root, level):
+        roots.append(root)
+        return codes.pop(0)
+
+    monkeypatch.setattr(Arms, "run", run)
+    assert [lab("experiment=known_answers jobs=1", small=False)[0] for _ in range(3)] == [1, 0, 0]
+    assert roots[0] == roots[1] != roots[2]
+    assert all(root.name.endswith("-known_answers") for root in roots)
 
 
 def test_only_the_very_same_run_is_kept(lab, tmp_path):
