@@ -21,8 +21,8 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import InterpolationKeyError, OmegaConfBaseException
 
 from lab import ranks
-from lab.arms import arms_of, folder_of
-from lab.progress import PLAIN, Progress, flags, speak, step, verbose
+from lab.arms import arms_of
+from lab.progress import PLAIN, QUIET, Progress, flags, speak, step, verbose
 from lab.records import FAILURE, Failure, LabError
 from lab.report import Prices, show
 from lab.routes import Routes, outlived
@@ -35,7 +35,7 @@ log = logging.getLogger("lab")
 
 CONF = Path(__file__).resolve().parent.parent / "conf"
 
-routes = Routes()
+routes = Routes(Path("runs"))
 errors: list[BaseException] = []
 reference = "rag"
 arm: str | None = None
@@ -66,6 +66,8 @@ def main(config: DictConfig) -> None:
     if _several():
         if settings.job.num < routes.begun:
             return  # An earlier process of this command had it.
+        if Path(settings.sweep.dir) == routes.folder:  # Who names another folder finds it again by its name.
+            routes.open()
         routes.begin(settings.runtime.choices["pipeline"], config.seed, Path(settings.runtime.output_dir))
     try:
         with within(_seconds(config.limit_seconds)):
@@ -197,7 +199,8 @@ def _command_line(earlier: Routes | None) -> int:
     global level, routes
     given = sys.argv[1:]
     install()
-    routes = earlier or Routes()
+    routes.let_go()
+    routes = earlier or Routes.of(given)
     errors.clear()
     speak(PLAIN)
     logging.raiseExceptions = False  # A log that cannot be written is no reason for a traceback at each of its lines.
@@ -207,11 +210,19 @@ def _command_line(earlier: Routes | None) -> int:
         words, level = flags(given)
         sys.argv = [sys.argv[0], *words]
         speak(level)
+        if routes.again and not routes.begun and level != QUIET:
+            print(f"going on in {routes.folder}, where the same words did not come to their end", file=sys.stderr)
         arms = arms_of(sys.argv[1:], CONF) if any(word.startswith("experiment=") for word in sys.argv) else None
         if arms and ranks.count() > 1:
             raise LabError(f"experiment={arms.experiment}: its arms are processes of their own; launch one of them")
         if arms:
-            return arms.run(folder_of(arms.experiment), level)
+            if not routes.again:
+                routes.folder = routes.folder.with_name(f"{routes.folder.name}-{arms.experiment}")
+            routes.open()
+            code = arms.run(routes.folder, level)
+            if code == 0:
+                routes.close()
+            return code
         cut_short: Exception | None = None
         try:
             main()
@@ -241,6 +252,7 @@ def _command_line(earlier: Routes | None) -> int:
             raise cut_short
         if routes.failed:
             return 1
+        routes.close()
     except Exception as error:
         told = disk_error(error, None, CHOICE) or error
         # Some of hydra's own errors are OSErrors, without a number.
@@ -265,4 +277,5 @@ def _command_line(earlier: Routes | None) -> int:
 if __name__ == "__main__":
     # Only several routes have others to lose: an experiment may be of several without a word that says so.
     several = any(word in ("-m", "--multirun") or word.startswith("experiment=") for word in sys.argv)
-    sys.exit(outlived(command_line) if several and ranks.count() == 1 else command_line())
+    alone = several and ranks.count() == 1
+    sys.exit(outlived(command_line, Routes.of(sys.argv[1:])) if alone else command_line())

@@ -22,7 +22,6 @@ import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -103,6 +102,7 @@ class Arms:
         threads = max(1, (os.cpu_count() or 1) // self.jobs)  # Two that share a core wait for one another.
         flag = {QUIET: ["-q"], VERBOSE: ["-v"]}.get(level, [])
         command = [sys.executable, "-m", "lab", *flag, "-m", f"experiment={self.experiment}", *self.words[arm]]
+        (root / arm / FAILURE).unlink(missing_ok=True)  # Of an earlier time in the same folder.
         with _log(root, arm).open("wb") as log:
             return subprocess.Popen(
                 [*command, f"arm={arm}", f"hydra.sweep.dir={root / arm}"],
@@ -146,11 +146,6 @@ def _jobs(word: str, arms: int) -> int:
     if not value.isdecimal() or int(value) < 1:
         raise LabError(f"{word}: auto, or a whole number of at least 1, is needed")
     return int(value)
-
-
-def folder_of(experiment: str) -> Path:
-    """Where an experiment's arms go."""
-    return Path("runs") / f"{datetime.now():%Y-%m-%d_%H-%M-%S}-{experiment}"
 
 
 def _log(root: Path, arm: str) -> Path:

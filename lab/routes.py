@@ -9,12 +9,13 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import dataclasses
+import fcntl
 import json
 import os
 import signal
 import sys
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -24,6 +25,7 @@ from typing import Any, TextIO
 
 from lab.records import FAILURE, Failure, write_jsonl
 
+COMMAND = "command.json"  # The words of a command in the folder of its routes, while not all have come to their end.
 PARENT_DIED = 1  # PR_SET_PDEATHSIG of Linux's <sys/prctl.h>.
 
 
@@ -31,16 +33,52 @@ PARENT_DIED = 1  # PR_SET_PDEATHSIG of Linux's <sys/prctl.h>.
 class Routes:
     """What became of the routes of one command.
 
-    folder: where they belong. begun: how many. finished: folders. failed: those without a result. listener: who is
-    told of every change.
+    folder: where they belong. words: of the command. again: whether it was stopped before its end. begun: how many.
+    finished: folders. failed: those without a result. listener: who is told of every change.
     """
 
-    folder: Path = field(default_factory=lambda: Path("runs") / f"{datetime.now():%Y-%m-%d_%H-%M-%S}")
+    folder: Path
+    words: Sequence[str] = ()
+    again: bool = False
     begun: int = 0
     finished: list[Path] = field(default_factory=list)
     failed: list[Failure] = field(default_factory=list)
     under_way: tuple[str, int, str] | None = None
     listener: TextIO | None = None
+    _held: TextIO | None = None
+
+    @classmethod
+    def of(cls, words: Sequence[str]) -> Routes:
+        """Those of a command: where the same words were stopped before their end, in the folder that was left, else in
+        a new one.
+        """
+        runs = Path("runs")
+        for note in sorted(runs.glob(f"*/{COMMAND}")):
+            held = _hold(note) if _words(note) == list(words) else None
+            if held is not None:
+                return cls(note.parent, words, again=True, _held=held)
+        name = f"{datetime.now():%Y-%m-%d_%H-%M-%S}"
+        while any(runs.glob(f"{name}*")):  # Begun in the same second.
+            name += "-2"
+        return cls(runs / name, words)
+
+    def open(self) -> None:
+        """Note the words in the folder, until `close`, and keep others of the same words out of it."""
+        note = self.folder / COMMAND
+        if self._held is None:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            note.write_text(json.dumps(list(self.words)), encoding="utf-8")
+            self._held = _hold(note)
+
+    def close(self) -> None:
+        """All came to their end: the same words are another command."""
+        (self.folder / COMMAND).unlink(missing_ok=True)
+        self.let_go()
+
+    def let_go(self) -> None:
+        """Others of the same words may go on in the folder, as they may when this process has ended."""
+        if self._held is not None:
+            self._held.close()
 
     def begin(self, pipeline: str, seed: int, folder: Path) -> None:
         """The next route begins."""
@@ -73,9 +111,25 @@ class Routes:
             print(json.dumps([event, told]), file=self.listener, flush=True)
 
 
-def outlived(work: Callable[[Routes], int]) -> int:
+def _hold(note: Path) -> TextIO | None:
+    """The note for this process and its children alone, until they end; None where somebody else has it."""
+    try:
+        file = note.open(encoding="utf-8")
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return None
+    return file
+
+
+def _words(note: Path) -> Any:
+    try:
+        return json.loads(note.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+
+
+def outlived(work: Callable[[Routes], int], routes: Routes) -> int:
     """Do the work of a command in a child, and in another one where that is killed. Returns its exit code."""
-    routes = Routes()
     while True:
         status = _in_child(work, routes)
         if not os.WIFSIGNALED(status):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import gc
 import json
+import logging
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -33,7 +34,10 @@ from lab.runtime import choose_device, environment, seed_everything, versions
 from lab.store import JSON, Artifact, Store, digest, digest_file, disk_error
 from lab.student import Sheet, Student, Wait
 from lab.tracking import NONE, Tracker
+from lab.verify import holds
 from lab.workspace import Workspace
+
+log = logging.getLogger(__name__)
 
 PORTION = 256  # Answers that are kept together.
 ASKED_ALONE = 20  # Questions that are asked one by one, as users ask them.
@@ -133,6 +137,7 @@ def _run(experiment: Experiment, progress: Progress) -> Path:
         "parameters": None,
         "facts": corpus.facts,
         "exam_size": len(exam),
+        "answer_tokens": experiment.answer_tokens,
         "digests": {
             "corpus": corpus.digest,
             "exam": digest([question.row for question in asked]),  # before any corpus is looked at
@@ -143,6 +148,9 @@ def _run(experiment: Experiment, progress: Progress) -> Path:
         "leaked": [],
         "finished": False,
     }
+    if holds(experiment.folder, manifest):
+        log.info("%s was finished before, with the same digests, and is kept: %s", experiment.name, experiment.folder)
+        return experiment.folder
     _write_json(experiment.folder / "manifest.json", manifest)
     write_jsonl(experiment.folder / "quarantine.jsonl", corpus.quarantined)
 

@@ -11,7 +11,7 @@ import dataclasses
 import json
 import math
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from lab.report.load import GRADE_COLUMNS, MANIFEST, Run, read_manifest
 from lab.store import digest_file
 
 NAMED = 3  # differences of one kind that are told one by one
+FOUND_OUT = ("parameters", "leaked", "finished")  # What a manifest tells only when its run is done.
 CLOSE = 1e-9  # relative: another machine adds up in another order
 
 
@@ -35,6 +36,17 @@ def differences(folder: Path) -> list[str]:
         return broken
     run = load(folder)
     return [*_shortened(_grades(run)), *_shortened(_metrics(run))]
+
+
+def holds(folder: Path, manifest: Mapping[str, Any]) -> bool:
+    """Whether the folder holds a finished run of this manifest in which nothing differs: it need not be made again."""
+    try:
+        before = read_manifest(folder)
+        known = {name: value for name, value in manifest.items() if name not in FOUND_OUT}
+        same = json.loads(json.dumps(known)) == {name: before[name] for name in known}
+        return same and not differences(folder)
+    except (LabError, OSError, KeyError):
+        return False
 
 
 def _files(folder: Path) -> Iterator[str]:

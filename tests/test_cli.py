@@ -14,9 +14,11 @@ import torch
 
 import lab.run as lab_run
 from lab.__main__ import command_line
+from lab.arms import Arms
 from lab.exam.jsonl import load_questions
 from lab.records import DivergedError, LabError, Question, write_jsonl
 from lab.report import load, metrics
+from lab.report.find import failures
 from lab.student import Student
 from lab.worlds.__main__ import write_worlds
 from lab.worlds.embedded import StatuteCorpus
@@ -97,6 +99,77 @@ def test_a_multirun_ends_in_one_table_and_one_csv(lab, tmp_path):
         "difference_high,p_holm"
     )
     assert {row["pipeline"] for row in rows} == {"closed_book", "random", "rag", "gold"}
+
+
+def test_a_multirun_that_was_stopped_goes_on_with_the_routes_that_are_left(lab, tmp_path, monkeypatch):
+    whole, asked, times = lab_run.run, [], []
+
+    def stopped(experiment):
+        if experiment.name == "random" and len(times) < 2:
+            raise DivergedError("the training loss is nan after 7 steps")
+        if experiment.name == "gold" and len(times) < 3:
+            raise KeyboardInterrupt
+        return whole(experiment)
+
+    answer = lab_run._sit
+
+    def sit(student, *more):
+        asked.append(more)
+        return answer(student, *more)
+
+    monkeypatch.setattr(lab_run, "run", stopped)
+    monkeypatch.setattr(lab_run, "_sit", sit)
+
+    def again() -> tuple[int, str, str]:
+        times.append(1)
+        return lab("-m pipeline=closed_book,random,gold")
+
+    assert again()[0] == 130
+    (sweep,) = (tmp_path / "runs").iterdir()
+    before = (sweep / "0-closed_book" / "manifest.json").stat().st_mtime_ns
+    assert again()[0] == 130
+    code, out, err = again()
+    assert code == 0, err
+    assert f"going on in runs/{sweep.name}" in err
+    assert "random was finished before" in err
+    assert len(asked) == 2 * 3  # The exam and the general suite of each route, once.
+    assert (sweep / "0-closed_book" / "manifest.json").stat().st_mtime_ns == before
+    assert all(route in out for route in ("closed_book", "random", "gold"))
+    assert "Failed" not in out
+    assert failures([sweep]) == []
+    assert list((tmp_path / "runs").iterdir()) == [sweep]
+    assert not (sweep / "command.json").exists()
+
+
+def test_an_experiment_of_arms_goes_on_in_its_folder_until_all_of_them_ran(lab, monkeypatch):
+    roots, codes = [], [1, 0, 0]
+
+    def run(arms, root, level):
+        roots.append(root)
+        return codes.pop(0)
+
+    monkeypatch.setattr(Arms, "run", run)
+    assert [lab("experiment=known_answers jobs=1", small=False)[0] for _ in range(3)] == [1, 0, 0]
+    assert roots[0] == roots[1] != roots[2]
+    assert all(root.name.endswith("-known_answers") for root in roots)
+
+
+def test_only_the_very_same_run_is_kept(lab, tmp_path):
+    def again(words: str = "") -> bool:
+        before = answers.stat().st_mtime_ns
+        assert lab(f"pipeline=closed_book hydra.run.dir=runs/one {words}")[0] == 0
+        return answers.stat().st_mtime_ns == before
+
+    assert lab("pipeline=closed_book hydra.run.dir=runs/one")[0] == 0
+    answers = tmp_path / "runs" / "one" / "answers.jsonl"
+    assert again()
+    answers.write_text(answers.read_text().replace("closed", "open") + "\n")
+    assert not again()
+    (tmp_path / "runs" / "one" / "metrics.json").unlink()
+    assert not again()
+    assert not again("seed=1")
+    assert not again("seed=1 answer_tokens=7")
+    assert again("seed=1 answer_tokens=7")
 
 
 @pytest.mark.parametrize(

@@ -93,7 +93,7 @@ def test_where_the_system_itself_refuses_to_write(route, expected, tmp_path):
 
 
 def test_files_that_went_bad_on_the_disk_are_made_again(route, finished, expected, tmp_path):
-    shutil.copytree(finished, tmp_path, dirs_exist_ok=True)
+    shutil.copytree(finished / "artifacts", tmp_path / "artifacts")
     spoilt = sorted(whole(tmp_path))
     for number, name in enumerate(spoilt):
         file = max((path for path in (tmp_path / name).iterdir()), key=lambda path: path.stat().st_size)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -13,7 +15,7 @@ from test_report import small_run
 
 from lab.progress import PLAIN, speak
 from lab.records import LabError
-from lab.report import compare, load
+from lab.report import compare, gather, load
 from lab.report.__main__ import main
 
 
@@ -39,6 +41,21 @@ def test_verbose_shows_where_a_mistake_arose(tmp_path: Path) -> None:
             main([str(tmp_path / "none"), "-v"])
     finally:
         speak(PLAIN)
+
+
+def test_runs_of_a_time_to_come_are_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Which of two runs is newer is known by the clock alone; after it was set back that may be wrong."""
+    before, since = [small_run(tmp_path / name, "rag", ["q1"]) for name in ("before", "since")]
+    tomorrow = time.time() + 24 * 3600
+    os.utime(before / "manifest.json", (tomorrow, tomorrow))
+    runs, notes = gather([tmp_path])
+    assert f"{before} is of a time to come: was the clock set back?" in caplog.text
+    assert [run.folder for run in runs] == [before]
+    assert str(since) in notes[0]
+    caplog.clear()
+    os.utime(before / "manifest.json", (tomorrow - 48 * 3600, tomorrow - 48 * 3600))
+    assert [run.folder for run in gather([tmp_path])[0]] == [since]
+    assert not caplog.text
 
 
 def test_folders_are_compared_as_their_runs_are(tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ import torch
 import lab.run
 from lab.__main__ import command_line
 from lab.records import DivergedError
-from lab.routes import outlived
+from lab.routes import Routes, outlived
 
 whole = lab.run.run
 
@@ -47,7 +47,7 @@ def failing(experiment):
     return whole(experiment)
 
 lab.run.run = failing
-sys.exit(outlived(command_line))
+sys.exit(outlived(command_line, Routes.of(sys.argv[1:])))
 """
 
 
@@ -79,13 +79,13 @@ def test_of_twenty_routes_five_fail_in_five_ways_and_fifteen_count(random_model:
 
 
 def in_a_child(tmp_path: Path, work: str) -> subprocess.Popen[str]:
-    code = f"import os, signal, sys, time\nfrom pathlib import Path\nfrom lab.routes import outlived\n{work}"
+    code = f"import os, signal, sys, time\nfrom pathlib import Path\nfrom lab.routes import Routes, outlived\n{work}"
     return subprocess.Popen([sys.executable, "-c", code], cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)},
                             stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)  # fmt: skip
 
 
 def test_a_process_that_is_killed_between_routes_is_told_and_not_tried_for_ever(tmp_path: Path) -> None:
-    with in_a_child(tmp_path, "sys.exit(outlived(lambda routes: os.kill(os.getpid(), 9)))") as process:
+    with in_a_child(tmp_path, "sys.exit(outlived(lambda routes: os.kill(os.getpid(), 9), Routes(Path())))") as process:
         _, told = process.communicate(timeout=60)
     assert process.returncode == 137
     assert told == "lab: SIGKILL\n"
@@ -99,7 +99,7 @@ def work(routes):
     except KeyboardInterrupt:
         print("stopped", flush=True)
         return 130
-sys.exit(outlived(work))
+sys.exit(outlived(work, Routes(Path())))
 """
 
 
@@ -128,14 +128,40 @@ def test_a_child_does_not_outlive_its_parent(tmp_path: Path) -> None:
 
 def test_what_became_of_routes_is_the_same_on_either_side_of_the_pipe(tmp_path: Path) -> None:
     with (tmp_path / "told").open("w") as listener:
-        child = Routes(listener=listener)
+        child = Routes(tmp_path, listener=listener)
         child.begin("rag", 0, tmp_path / "0")
         child.finish(tmp_path / "0")
         child.begin("lora", 1, tmp_path / "1")
         child.fail(Failure("lora", 1, "disk", "full"), tmp_path / "nowhere")
         child.begin("cpt", 2, tmp_path / "2")
-    parent = Routes()
+    parent = Routes(tmp_path)
     for line in (tmp_path / "told").read_text().splitlines():
         parent.take(*json.loads(line))
     assert (parent.begun, parent.finished, parent.failed) == (3, child.finished, child.failed)
     assert parent.under_way == child.under_way == ("cpt", 2, str(tmp_path / "2"))
+
+
+def test_the_same_words_go_on_in_the_folder_that_they_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    words = ["-m", "seed=0,1"]
+    first = Routes.of(words)
+    first.open()
+    assert not first.again
+    beside = Routes.of(words)  # The first is at work still.
+    assert beside.folder != first.folder
+    first.let_go()
+    assert Routes.of(["-m", "seed=0,1,2"]).folder != first.folder
+    (tmp_path / "runs" / "torn").mkdir()
+    (tmp_path / "runs" / "torn" / "command.json").write_text('["-m", "se')
+    after = Routes.of(words)
+    assert (after.folder, after.again) == (first.folder, True)
+    after.close()
+    assert Routes.of(words).folder not in (first.folder, beside.folder.parent / "torn")
+
+
+def test_a_killed_process_holds_no_folder(tmp_path: Path) -> None:
+    code = "routes = Routes.of(['-m'])\nroutes.open()\nos.kill(os.getpid(), signal.SIGKILL)"
+    with in_a_child(tmp_path, code) as process:
+        assert process.wait(60) == -9
+    with in_a_child(tmp_path, "print(Routes.of(['-m']).again)") as process:
+        assert process.communicate()[0] == "True\n"

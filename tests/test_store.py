@@ -15,6 +15,7 @@ import pytest
 
 import lab.store
 from lab.records import LabError
+from lab.states import KEPT, States
 from lab.store import LEFTOVER_SECONDS, MANIFEST, Store, digest, digest_file, noted_in
 
 KEY = {"corpus": "abc", "size": 3}
@@ -235,6 +236,24 @@ def test_a_builder_killed_in_mid_write_is_ignored_and_removed_when_old(tmp_path:
         os.utime(path, (old, old))
     store.artifact("index", {"other": 1}, write("hello"))
     assert not leftover.exists()
+
+
+def test_a_clock_that_was_set_back_takes_nothing_away(tmp_path: Path) -> None:
+    """All that was written has a time to come, the last of it the earliest."""
+    store = Store(tmp_path)
+    kept = store.artifact("index", KEY, write("hello"))
+    states = States(store.states("index", {"k": 1}), {"k": 1})
+    for step in (9, 10, 11):
+        states.save(step, lambda folder: {"bytes": (folder / "a.txt").write_text("state")})
+        for path in tmp_path.rglob("*"):
+            os.utime(path, (time.time() + (12 - step) * 24 * 3600,) * 2)
+    newest = states.newest()
+    assert newest is not None
+    assert newest.step == 11
+    assert len(list(states.folder.iterdir())) == KEPT
+    assert store.artifact("index", KEY, never).path == kept.path
+    store.artifact("index", {"other": 1}, write("hello"))  # It looks for what is left over and old.
+    assert states.newest() == newest
 
 
 def test_of_two_processes_one_builds_and_the_other_waits(tmp_path: Path) -> None:

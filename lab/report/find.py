@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import logging
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,8 @@ from typing import Any
 from lab.progress import step
 from lab.records import FAILURE, Failure, LabError, read_jsonl
 from lab.report.load import EXTERNAL, MANIFEST, Run, load, read_manifest
+
+log = logging.getLogger(__name__)
 
 AXES = ("adaptation", "context")
 
@@ -46,6 +50,9 @@ def gather(paths: Iterable[str | Path]) -> tuple[list[Run], list[str]]:
             notes.append(f"{folder} is left out: the run did not finish.")
     if not finished:
         raise LabError(f"no finished run: {' '.join(notes)} Run it again.")
+    ahead = [folder for folder in finished if by_age(folder)[0] > time.time_ns()]
+    if ahead:
+        log.warning("%s is of a time to come: was the clock set back? What was run since may pass for older.", ahead[0])
     newest: dict[tuple[str, str, int], Run] = {}
     for run in _opened(sorted(finished, key=by_age)):
         key = (run.pipeline, json.dumps([run.manifest[name] for name in (*AXES, "settings")], sort_keys=True), run.seed)
