@@ -9,6 +9,7 @@ import json
 import os
 import resource
 import subprocess
+import tempfile
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -208,9 +209,10 @@ DOCUMENTS: dict[str, tuple[Any, str]] = {
 
 
 @pytest.fixture(scope="module")
-def read(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
+def read() -> Corpus:
     """All of them in one folder, beside a good one."""
-    root = tmp_path_factory.mktemp("malformed")
+    # Not pytest's: it takes old ones away in Python, which calls itself for each folder in a folder.
+    root = Path(tempfile.mkdtemp(prefix="malformed-"))
     home = root / "home"
     home.mkdir()
     (home / "good.md").write_text("good")
@@ -223,8 +225,8 @@ def read(tmp_path_factory: pytest.TempPathFactory) -> Corpus:
         with bounded(seconds=120):
             corpus = FolderCorpus(str(home), deduplicate=None).load()
             written(root / "run", corpus)
-    finally:  # Python's own way calls itself for each folder, so pytest could not take it away.
-        subprocess.run(["rm", "-rf", home / "deep"], check=True)
+    finally:
+        subprocess.run(["rm", "-rf", root], check=True)
     return corpus
 
 

@@ -459,7 +459,7 @@ def pieces(draw: st.DrawFn, longest: int = 20) -> list[Piece]:
     fresh = iter(range(1, 100_000))
     made = []
     for prefix, branches in draw(
-        st.lists(st.tuples(st.integers(1, longest), st.lists(st.integers(1, 6), max_size=3)), min_size=1, max_size=6)
+        st.lists(st.tuples(st.integers(1, longest), st.lists(st.integers(1, 6), max_size=12)), min_size=1, max_size=6)
     ):
         own = [[next(fresh) for _ in range(size)] for size in branches]
         made.append(Piece([next(fresh) for _ in range(prefix)], [(ids, draw(st.integers(0, len(ids)))) for ids in own]))
@@ -487,6 +487,7 @@ def test_packed_rows_hold_every_token_and_every_label_once(whole: list[Piece], r
         for piece in whole
         for part in (split(piece, row_tokens) if len(piece.prefix) + 6 <= row_tokens or not piece.branches else [])
     ]
+    assert max(map(len, parts), default=0) <= row_tokens
     packed = list(rows(iter(parts), row_tokens))
     batch = pack(packed, row_tokens, pad=0)
     told = Counter(batch.ids[batch.ids > 0].tolist())
