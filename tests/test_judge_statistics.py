@@ -7,6 +7,7 @@ import pytest
 from scipy import stats
 
 from lab.judge.statistics import (
+    _estimated,
     _kept,
     clusters_of,
     holm,
@@ -224,6 +225,15 @@ def test_the_smallest_detectable_difference_is_found_as_often_as_promised() -> N
     effect = np.mean([smallest_detectable_difference(*simulated_pair(random, 0.1), CLUSTERS) for _ in range(50)])
     found = [paired_difference(*simulated_pair(random, effect), CLUSTERS, seed=n).p < 0.05 for n in range(500)]
     assert 0.74 <= np.mean(found) <= 0.86
+
+
+def test_degrees_of_freedom_and_error_are_the_formulas() -> None:
+    random = np.random.default_rng(14)
+    values = random.normal(0, 1, (5, 1)) + random.normal(0, 3, (5, 12))  # the luck of a seed with a document is large
+    documents, seeds = values.mean(axis=0).var(ddof=1) / 12, values.mean(axis=1).var(ddof=1) / 5
+    _, error, freedom = _estimated(values, tuple("abcdefghijkl"), 0, 40_000)
+    assert freedom == pytest.approx((documents + seeds) ** 2 / (documents**2 / 11 + seeds**2 / 4))
+    assert error == pytest.approx(np.sqrt(documents + seeds), rel=0.015)
 
 
 def test_the_smallest_detectable_difference_by_hand() -> None:
