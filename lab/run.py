@@ -148,7 +148,7 @@ def _run(experiment: Experiment, progress: Progress) -> Path:
         "leaked": [],
         "finished": False,
     }
-    if holds(experiment.folder, manifest):
+    if ranks.told(holds(experiment.folder, manifest)):  # Where the first does not train, no other may wait for it.
         log.info("%s was finished before, with the same digests, and is kept: %s", experiment.name, experiment.folder)
         return experiment.folder
     _write_json(experiment.folder / "manifest.json", manifest)

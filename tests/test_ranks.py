@@ -30,10 +30,12 @@ WORDS = [
 
 
 def launched(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    """`accelerate launch -m lab` as two processes, in a folder that is made."""
-    folder.mkdir()
+    """`accelerate launch -m lab` as two processes, in a folder that is made where there is none."""
+    folder.mkdir(exist_ok=True)
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    return subprocess.run([*LAUNCH, *words], cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    return subprocess.run(
+        [*LAUNCH, *words], cwd=folder, env=environment, capture_output=True, text=True, check=False, timeout=500
+    )
 
 
 def alone(folder: Path, parts: int, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -54,7 +56,7 @@ def trained(folder: Path, kind: str) -> tuple[dict[str, torch.Tensor], list[dict
 def test_two_processes_learn_what_one_learns(tmp_path, monkeypatch):
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    done = launched(tmp_path / "two", *WORDS)
+    done = launched(tmp_path / "two", *WORDS, "hydra.sweep.dir=runs/one")
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("Exam score") == 1
     alone(tmp_path / "parts", 2, monkeypatch)
@@ -74,6 +76,9 @@ def test_two_processes_learn_what_one_learns(tmp_path, monkeypatch):
             assert (weight - two[name]).norm() <= 1e-5 * move + 1e-7, name
         for row, row_of_whole in zip(curve, curve_of_whole, strict=True):
             assert row["domain_loss"] == pytest.approx(row_of_whole["domain_loss"], rel=1e-5)
+    again = launched(tmp_path / "two", *WORDS, "hydra.sweep.dir=runs/one")  # Neither trains, nor waits for the other.
+    assert again.returncode == 0, again.stderr
+    assert again.stderr.count("was finished before") == 2
     (sweep,) = (tmp_path / "two" / "runs").iterdir()
     assert len(list(sweep.rglob("manifest.json"))) == len(list(sweep.rglob("log.txt"))) == 2
 
