@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from omegaconf import OmegaConf
 
 from lab.__main__ import command_line
 from lab.records import FAILURE, Failure, read_jsonl, write_jsonl
@@ -78,13 +79,17 @@ def test_failures_in_other_processes_are_told_by_kind_and_the_others_count(rando
 def test_where_every_route_failed_elsewhere_the_exit_code_is_that_of_here(kinds, code, tmp_path, monkeypatch, capsys):
     """As joblib and submitit leave them: a job that was killed tells nothing."""
 
+    prices = OmegaConf.to_container(OmegaConf.load(ROOT / "conf" / "prices" / "default.yaml"))
+
     def launched() -> None:
         for number, kind in enumerate(kinds):
             hidden = tmp_path / "sweep" / f"{number}-gold" / ".hydra"
             hidden.mkdir(parents=True)
             hydra = {"job": {"num": number}, "runtime": {"choices": {"pipeline": "gold"}}}
             (hidden / "hydra.yaml").write_text(json.dumps({"hydra": hydra}))
-            (hidden / "config.yaml").write_text(json.dumps({"reference": "rag", "arm": None, "seed": 7, "prices": {}}))
+            (hidden / "config.yaml").write_text(
+                json.dumps({"reference": "rag", "arm": None, "seed": 7, "prices": prices})
+            )
             if kind != "killed":
                 write_jsonl(hidden.parent / FAILURE, [Failure("gold", 7, kind, "seed=7: no luck")])
 
