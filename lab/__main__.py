@@ -25,6 +25,8 @@ from lab.arms import arms_of
 from lab.progress import PLAIN, QUIET, Progress, flags, speak, step, verbose
 from lab.records import FAILURE, Failure, LabError
 from lab.report import Prices, show
+from lab.report.find import failures
+from lab.report.load import MANIFEST, read_manifest
 from lab.routes import Routes, outlived
 from lab.runtime import quiet_libraries
 from lab.secret import refuse_secrets
@@ -63,7 +65,7 @@ def main(config: DictConfig) -> None:
     global reference, prices, arm
     reference, prices, arm = config.reference, Prices(**config.prices), config.arm
     settings = HydraConfig.get()
-    if _several():
+    if _several() and not _elsewhere():
         if settings.job.num < routes.begun:
             return  # An earlier process of this command had it.
         if Path(settings.sweep.dir) == routes.folder:  # Who names another folder finds it again by its name.
@@ -74,7 +76,8 @@ def main(config: DictConfig) -> None:
             _run(config)
     except TOLD as error:
         # Of several routes those that can go on do; a configuration that cannot be read stops them all.
-        if not _goes_on() or isinstance(error, HydraException | OmegaConfBaseException):
+        unreadable = isinstance(error, HydraException | OmegaConfBaseException) and not _elsewhere()
+        if not _goes_on() or unreadable:
             raise Stopped(error) from error
         _note_failure(config, error)
     except (Exception, Overdue) as error:
@@ -87,6 +90,11 @@ def main(config: DictConfig) -> None:
 
 def _several() -> bool:
     return bool(HydraConfig.get().mode == RunMode.MULTIRUN)
+
+
+def _elsewhere() -> bool:
+    """Whether a launcher such as joblib or Slurm has this route run in a process that tells by its folder alone."""
+    return not HydraConfig.get().launcher._target_.endswith(".BasicLauncher")
 
 
 def _goes_on() -> bool:
@@ -109,6 +117,26 @@ def _note_failure(config: DictConfig, error: BaseException) -> None:
     routes.fail(failure, folder)
     trace = error if failure.kind == "fault" else None  # The code's own: where it arose is of use.
     log.error("%s failed (%s): %s", name, failure.kind, failure.reason, exc_info=trace)
+
+
+def _collect(sweep: Path) -> None:
+    """What became of routes that ran in other processes, from their folders; one that tells nothing was killed."""
+    global reference, prices, arm
+    told = [(OmegaConf.load(file).hydra, file.parent) for file in sweep.rglob(".hydra/hydra.yaml")]
+    for settings, hidden in sorted(told, key=lambda one: int(one[0].job.num)):
+        folder, config = hidden.parent, OmegaConf.load(hidden / "config.yaml")
+        reference, prices, arm = config.reference, Prices(**config.prices), config.arm
+        routes.begin(settings.runtime.choices["pipeline"], config.seed, folder)
+        if (folder / MANIFEST).is_file() and read_manifest(folder)["finished"]:
+            routes.finish(folder)
+            continue
+        killed = Failure(
+            settings.runtime.choices["pipeline"], config.seed, "killed", f"its job ended early; see {sweep}"
+        )
+        failure = next(iter(failures([folder])), killed)
+        routes.fail(failure, folder)
+        if failure.kind in ("mistake", "diverged"):
+            errors.append(LabError(failure.reason))
 
 
 def _run(config: DictConfig) -> None:
@@ -164,6 +192,19 @@ def _targets(value: Any) -> list[Any]:
         own = [value["_target_"]] if "_target_" in value else []
         return own + [target for part in value.values() for target in _targets(part)]
     return [target for part in value for target in _targets(part)] if isinstance(value, list) else []
+
+
+def _launched() -> bool:
+    """Whether the command line has a multirun's routes run in processes of their own."""
+    return any(word.startswith("hydra/launcher=") for word in sys.argv)
+
+
+def _pinned_sweep() -> Path:
+    """Where a multirun's folders belong; said on the command line, since other processes cannot ask this one."""
+    given = [word.removeprefix("hydra.sweep.dir=") for word in sys.argv if word.startswith("hydra.sweep.dir=")]
+    if not given:
+        sys.argv.append(f"hydra.sweep.dir={routes.folder}")
+    return Path(given[-1]) if given else routes.folder
 
 
 def _one_line(error: BaseException) -> str:
@@ -224,14 +265,19 @@ def _command_line(earlier: Routes | None) -> int:
                 routes.close()
             return code
         cut_short: Exception | None = None
+        sweep = _pinned_sweep() if _launched() else None
         try:
             main()
         except Stopped as stopped:
             raise stopped.error from stopped.error.__cause__  # `from None` would take its reason off it.
         except Exception as error:  # Between two routes hydra writes as well; what is finished counts all the same.
-            if not routes.begun:
+            if not routes.begun and sweep is None:
                 raise
             cut_short = error
+        if sweep is not None and not routes.begun:
+            _collect(sweep)
+            if not routes.begun and cut_short:
+                raise cut_short
         if ranks.rank():
             return 0
         if routes.failed and not routes.finished:
@@ -277,5 +323,5 @@ def _command_line(earlier: Routes | None) -> int:
 if __name__ == "__main__":
     # Only several routes have others to lose: an experiment may be of several without a word that says so.
     several = any(word in ("-m", "--multirun") or word.startswith("experiment=") for word in sys.argv)
-    alone = several and ranks.count() == 1
+    alone = several and not _launched() and ranks.count() == 1
     sys.exit(outlived(command_line, Routes.of(sys.argv[1:])) if alone else command_line())
