@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from typing import Any, ClassVar
 
 from lab.framing import Frame
 from lab.packing import Piece, batches, encode, pack, rows
@@ -57,12 +58,11 @@ class Letters:
     """One token a letter, but `1` and a blank after it are one: an answer may change how its prompt ends."""
 
     eos_token_id = 0
+    added_tokens_decoder: ClassVar[dict[int, Any]] = {}
 
-    def __call__(self, texts: Sequence[str], add_special_tokens: bool = True) -> dict[str, list[list[int]]]:
+    def __call__(self, texts: Sequence[str], **options: bool) -> dict[str, list[list[int]]]:
         read = re.compile("1 |.", re.DOTALL)
-        cut = [texts] if isinstance(texts, str) else texts
-        made = [[ord(found[0]) + 1000 * (len(found) - 1) for found in read.findall(text)] for text in cut]
-        return {"input_ids": made[0] if isinstance(texts, str) else made}  # type: ignore[dict-item]
+        return {"input_ids": [[ord(part[0]) + 1000 * (len(part) - 1) for part in read.findall(text)] for text in texts]}
 
 
 def test_texts_become_pieces_letter_by_letter() -> None:
