@@ -112,7 +112,7 @@ def test_a_row_stops_where_its_mark_is_complete(mark, ids, length):
 
 def test_an_answer_that_has_ended_takes_no_more_tokens(random_model, monkeypatch):
     model = BaseModel(str(random_model)).load("cpu")
-    monkeypatch.setattr(model.tokenizer, "decode", lambda ids, **_: " a\n"[: len(ids)])
+    monkeypatch.setattr(model.tokenizer, "decode", lambda ids, **_: " a\n"[: len(ids)] if len(ids) > 1 else "\n")
     assert [made.answer_tokens for made in model.generate(["Say", "Name it"], 8)] == [3, 3]
 
 
