@@ -82,13 +82,16 @@ class Frame:
         """An answer as this model begins it: a turn of a chat has no space before its first word."""
         return text.removeprefix(" ") if self.is_chat else text
 
-    def first_part(self, text: str, several_lines: bool) -> str:
-        """The part of a stripped text that is the answer: all of a chat's turn; else its first line, or, where answers
-        may have several, all before the model begins to ask by itself.
+    def mark(self, several_lines: bool) -> str | None:
+        """What ends a base model's answer: a line break, or, where it may have several lines, the beginning of a
+        question that it asks by itself. None of a chat, whose model ends its own turn.
         """
-        if self.is_chat:
-            return text
-        return text.split("\nQuestion:" if several_lines else "\n")[0].strip()
+        return None if self.is_chat else "\nQuestion:" if several_lines else "\n"
+
+    def first_part(self, text: str, several_lines: bool) -> str:
+        """The part of a stripped text that is the answer: all that comes before the mark."""
+        mark = self.mark(several_lines)
+        return text.split(mark)[0].strip() if mark else text
 
     def without_thinking(self, text: str) -> str:
         """An answer without what was thought before it; empty where the tokens ran out over the thinking."""

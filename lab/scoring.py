@@ -58,10 +58,10 @@ def _score(model: Any, heads: list[list[int]], branches: list[Sequence[list[int]
     """The scores of one batch's continuations, one prompt after another."""
     width = max(map(len, heads))
     # Padding goes to the left, as in generation: the last column is every prompt's end, and distances stay true.
-    ids = _padded(heads, width, model.device, left=True)
-    seen = _padded([[1] * len(head) for head in heads], width, model.device, left=True)
+    ids = padded(heads, width, model.device, left=True)
+    seen = padded([[1] * len(head) for head in heads], width, model.device, left=True)
     positions = (seen.cumsum(-1) - 1).clamp(min=0)
-    output = _forward(model, ids, seen, positions, use_cache=True, logits_to_keep=1)
+    output = forward(model, ids, seen, positions, use_cache=True, logits_to_keep=1)
     tails = [tail for some in branches for tail in some]
     owners = [row for row, some in enumerate(branches) for _ in some]
     if "past_key_values" not in output:  # A purely recurrent model keeps a state of its own kind: nothing is shared.
@@ -75,14 +75,14 @@ def _score(model: Any, heads: list[list[int]], branches: list[Sequence[list[int]
     if longer:
         rows = owner[longer]
         width = max(len(tails[place]) for place in longer) - 1
-        fed = _padded([tails[place][:-1] for place in longer], width, model.device)
-        wanted = _padded([tails[place][1:] for place in longer], width, model.device)
-        real = _padded([[1] * (len(tails[place]) - 1) for place in longer], width, model.device)
+        fed = padded([tails[place][:-1] for place in longer], width, model.device)
+        wanted = padded([tails[place][1:] for place in longer], width, model.device)
+        real = padded([[1] * (len(tails[place]) - 1) for place in longer], width, model.device)
         positions = seen.sum(-1)[rows, None] + torch.arange(width, device=model.device)
         cache = output.past_key_values
         cache.reorder_cache(rows)  # Beam search's own: takes rows by number, some of them several times.
         mask = torch.cat([seen[rows], real], dim=1)
-        logits = _forward(model, fed, mask, positions, use_cache=True, past_key_values=cache).logits
+        logits = forward(model, fed, mask, positions, use_cache=True, past_key_values=cache).logits
         scores[longer] -= (_losses(logits, wanted) * real).sum(-1)
     return scores.tolist()
 
@@ -96,14 +96,14 @@ def sequence_log_probabilities(
     with step("scoring texts", sum(map(len, sequences)), "tokens") as advance:
         for batch in batches([len(ids) - 1 for ids in sequences], max_batch_tokens):
             width = len(sequences[batch[0]]) - 1  # The last token is predicted, not read.
-            ids = _padded([sequences[i][:-1] for i in batch], width, model.device)
-            wanted = _padded([sequences[i][1:] for i in batch], width, model.device)
-            scored = _padded(
+            ids = padded([sequences[i][:-1] for i in batch], width, model.device)
+            wanted = padded([sequences[i][1:] for i in batch], width, model.device)
+            scored = padded(
                 [[0] * (skip[i] - 1) + [1] * (len(sequences[i]) - skip[i]) for i in batch], width, model.device
             )
             positions = torch.arange(width, device=model.device).expand_as(ids)
             # Padding to the right is seen by nothing that comes before it: without a mask attention is faster.
-            losses = _losses(_forward(model, ids, None, positions, use_cache=False).logits, wanted)
+            losses = _losses(forward(model, ids, None, positions, use_cache=False).logits, wanted)
             for i, value in zip(batch, (losses * scored).sum(-1).tolist(), strict=True):
                 made[i] = -value
             advance(sum(len(sequences[i]) for i in batch))
@@ -123,7 +123,8 @@ def rolling_windows(ids: list[int], window: int) -> Iterator[tuple[list[int], in
         yield ids[first : end + 1], start + 1 - first
 
 
-def _forward(model: Any, ids: torch.Tensor, seen: torch.Tensor | None, positions: torch.Tensor, **options: Any) -> Any:
+def forward(model: Any, ids: torch.Tensor, seen: torch.Tensor | None, positions: torch.Tensor, **options: Any) -> Any:
+    """The model's own output for ids of shape (rows, columns); options that it does not know are left out."""
     # As generation does: models that find positions by themselves, and those that always give all logits, do not take
     # these. The whole model is run, not its body and its output layer: some cap or scale the logits after that.
     options["position_ids"] = positions
@@ -141,7 +142,9 @@ def _losses(logits: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
     )
 
 
-def _padded(rows: Sequence[list[int]], width: int, device: torch.device, left: bool = False) -> torch.Tensor:
-    """(rows, width), filled up with zeros, which no mask lets anyone see."""
-    filled = [[0] * (width - len(row)) + row if left else row + [0] * (width - len(row)) for row in rows]
+def padded(
+    rows: Sequence[list[int]], width: int, device: torch.device, left: bool = False, fill: int = 0
+) -> torch.Tensor:
+    """(rows, width), filled up with what no mask lets anyone see."""
+    filled = [[fill] * (width - len(row)) + row if left else row + [fill] * (width - len(row)) for row in rows]
     return torch.tensor(filled, device=device)

@@ -90,7 +90,7 @@ def test_sequences_score_as_they_do_one_at_a_time(model):
 def test_a_prompt_is_run_once_for_all_of_its_continuations(monkeypatch):
     run = []
     monkeypatch.setattr(
-        scoring, "_forward", lambda model, ids, *rest, **options: run.append(ids.numel()) or model(ids, **options)
+        scoring, "forward", lambda model, ids, *rest, **options: run.append(ids.numel()) or model(ids, **options)
     )
     model = Causal.from_config(CONFIGS["llama"]).eval()
     continuation_log_probabilities(model, [[5] * 40] * 2, [[[6] * 3, [7] * 4, [8], [9] * 2]] * 2, 10_000)
