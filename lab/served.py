@@ -77,9 +77,9 @@ class ServedModel:
         """LabError: what is served cannot be trained."""
         raise LabError(
             f"model.name={self.name}: a served model cannot be trained. Train with model.path=FOLDER of its weights; "
-            "the log then names the checkpoint (for LoRA give pipeline.adaptation.checkpoint=DIR). Serve that folder, "
-            "for example `vllm serve DIR`, and let it sit the exam: model=openai model.url=URL model.name=DIR with "
-            "pipeline=closed_book, rag or gold"
+            "the log then names the checkpoint, or of LoRA the adapter (pipeline.adaptation.checkpoint=DIR merges it). "
+            "Serve it, for example `vllm serve DIR`, or `vllm serve BASE --enable-lora --lora-modules law=DIR`, and "
+            "let it sit the exam: model=openai model.url=URL, model.name=DIR or law, pipeline=closed_book, rag or gold"
         )
 
     def load(self, device: str) -> ServedLanguageModel:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -108,6 +109,7 @@ class Script:
     def __init__(self) -> None:
         self.replies: dict[str, list[str]] = {}
         self.asked: list[str] = []
+        self.names: set[str] = set()
         self.most, self.now, self.lock = 0, 0, threading.Lock()
 
 
@@ -127,6 +129,7 @@ def script() -> Iterator[tuple[Script, str]]:
             text = body["messages"][0]["content"]
             with told.lock:
                 told.asked.append(text)
+                told.names.add(body["model"])
                 told.now += 1
                 told.most = max(told.most, told.now)
                 replies = told.replies.get(text, ["hello"])
@@ -304,3 +307,23 @@ def test_a_merged_checkpoint_is_the_student_itself(folder, small_corpus, workspa
     assert saved.generate(PROMPTS, 6) != BaseModel(str(folder)).load("cpu").generate(PROMPTS, 6)
     with pytest.raises(LabError, match="merged=true"):
         LowRankAdaptation(training, rank=4, merged=False, checkpoint="x")
+
+
+@pytest.mark.parametrize("name", ["law", "/models/base:law"], ids=["as vLLM names it", "as SGLang names it"])
+def test_an_adapter_that_is_served_beside_its_base_sits_the_exam_by_its_name(
+    name, script, folder, small_corpus, workspace, tmp_path, monkeypatch, capsys, caplog
+):
+    training = Training(["practice"], 4000, 5e-3, 0.0, None, device_rows=2, evaluations=1)
+    with caplog.at_level("INFO"):
+        LowRankAdaptation(training, rank=4).adapt(BaseModel(str(folder)), small_corpus, workspace)
+    (path,) = re.findall(r"to be served beside its base: (\S+)", caplog.text)
+    assert {"adapter_config.json", "adapter_model.safetensors"} <= {file.name for file in Path(path).iterdir()}
+    told, url = script
+    monkeypatch.chdir(tmp_path)
+    small = "corpus.book.acts=2 corpus.book.sections=1 limit=1 general=none"
+    words = f"-m pipeline=closed_book,gold model=openai model.url={url} model.name={name} {small}"
+    monkeypatch.setattr(sys, "argv", ["lab", *words.split()])
+    assert command_line() == 0, capsys.readouterr().err
+    assert told.names == {name}
+    answers = [load(file.parent).answers for file in (tmp_path / "runs").rglob("manifest.json")]
+    assert [set(rows["text"]) for rows in answers] == [{"hello"}, {"hello"}]

@@ -101,6 +101,7 @@ class LowRankAdaptation:
             model: Any = loaded.model
         else:
             loaded = base.weights().load(workspace.device)
+            log.info("the trained adapter, to be served beside its base: %s", artifact.path)
             self._untie(loaded.model)
             adapted = PeftModel.from_pretrained(loaded.model, str(artifact.path))
             # Unmerged, the adapters sit inside the base's own layers: the model around them is the same.
