@@ -38,7 +38,13 @@ def parts() -> int:
 
 
 def join(device: str) -> None:
-    """Meet the other processes; from now on `cuda` is this one's own board. Where there are none nothing is done."""
+    """Meet the other processes; from now on `cuda` is this one's own board. Where there are none nothing is done.
+
+    LabError where weights would be split over them: rank 0 writes what it holds, and that must be all.
+    """
+    for how in ("FSDP", "DEEPSPEED"):
+        if os.environ.get(f"ACCELERATE_USE_{how}", "false").lower() == "true":
+            raise LabError(f"accelerate launch: {how} splits the weights, which the lab cannot keep; use ddp.yml")
     if count() > 1:
         from accelerate import PartialState
 

@@ -13,8 +13,10 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from lab import ranks
 from lab.__main__ import command_line
 from lab.base import EMBEDDED
+from lab.records import LabError
 
 ROOT = Path(__file__).parent.parent
 LAUNCH = [
@@ -88,3 +90,10 @@ def test_a_mistake_ends_them_all_and_is_told_once(tmp_path):
     assert done.returncode != 0
     assert done.stderr.count("lab: ") == 1, done.stderr
     assert "rga" in done.stderr
+
+
+@pytest.mark.parametrize("how", ["FSDP", "DEEPSPEED"])
+def test_weights_that_are_split_over_processes_are_refused(how, monkeypatch):
+    monkeypatch.setenv(f"ACCELERATE_USE_{how}", "true")
+    with pytest.raises(LabError, match=how):
+        ranks.join("cpu")
