@@ -175,4 +175,5 @@ def _in_order(model: Any) -> Any:
     """The adapters, with the names of their layers in order: peft keeps and would write them as a set."""
     for settings in model.peft_config.values():
         settings.target_modules = sorted(settings.target_modules)
+        settings.base_model_name_or_path = None  # Named, it would be looked for on the hub; peft writes the name later.
     return model
