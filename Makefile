@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: help setup exam known upkeep smoke test coverage mutants faults gpu check base notebooks clean
+.PHONY: help setup exam known upkeep smoke test slow coverage mutants faults gpu check base notebooks clean
 .DEFAULT_GOAL := help
 
 help: ## list the targets
@@ -23,8 +23,11 @@ upkeep: $(READY) ## a corpus that changes: every way to keep a route up to date,
 smoke: $(READY) ## the same at its smallest, in under a minute; its figures say nothing
 	$(BIN)/python -m lab experiment=smoke
 
-test: $(READY) ## run the tests, two at a time
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
+test: $(READY) ## run the tests, two at a time, but for those that start whole commands
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile -m "not slow"
+
+slow: $(READY) ## the tests that start whole commands: several processes, killed routes, full disks, notebooks
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile -m slow
 
 coverage: $(READY) ## the tests once more, and what they leave out: fails below 90 % of lines and branches
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --cov --cov-report term

@@ -21,6 +21,8 @@ from lab.report.find import failures
 from tests.faults.disk import ROUTE, Disk, fault, sit, whole
 from tests.faults.kills import differences, digests
 
+pytestmark = pytest.mark.slow
+
 FULL, BROKEN, READ_ONLY = errno.ENOSPC, errno.EIO, errno.EROFS
 PLACES = (  # In the order of a run, which after each goes on with what was whole before it.
     ("mkdir run", READ_ONLY),

@@ -17,6 +17,8 @@ from lab.report import find_runs, load
 from lab.report.find import failures
 from tests.faults.disk import SMALL
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parent.parent
 LAUNCHERS = {
     "joblib": ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "pipeline=closed_book,gold"],

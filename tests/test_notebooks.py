@@ -13,6 +13,8 @@ from nbclient import NotebookClient
 
 from lab.__main__ import command_line
 
+pytestmark = pytest.mark.slow
+
 NOTEBOOKS = sorted((Path(__file__).parent.parent / "notebooks").glob("*.ipynb"))
 MOST_LINES = 16  # of code in a cell: more belongs into lab.report
 SMALL = (

@@ -18,6 +18,8 @@ from lab.__main__ import command_line
 from lab.base import EMBEDDED
 from lab.records import LabError
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parent.parent
 LAUNCH = [
     *(sys.executable, "-m", "accelerate.commands.launch"),

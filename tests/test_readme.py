@@ -36,6 +36,7 @@ def run(command: str) -> int:
     return command_line()
 
 
+@pytest.mark.slow
 def test_the_commands_for_own_documents_work_as_they_stand(tmp_path, book: StatuteBook, random_model, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", sys.argv)

@@ -333,6 +333,7 @@ def test_a_signal_waits_for_the_step_and_a_second_does_not(
     assert reached == [number]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_stopped_command_says_how_to_go_on_and_goes_on(number: int, code: int, tmp_path: Path) -> None:
     words = [

@@ -18,6 +18,8 @@ from lab.report.find import failures, find_runs
 from lab.routes import Routes
 from tests.faults.disk import SMALL
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parent.parent
 KINDS = {2: "out of memory", 5: "diverged", 8: "fault", 11: "overdue", 14: "killed"}
 FAILING = """
