@@ -1,11 +1,13 @@
 """Intervals and tests against brute force, textbook formulas, and simulated exams whose truth is known."""
 
 import time
+import tracemalloc
 
 import numpy as np
 import pytest
 from scipy import stats
 
+from lab.judge import statistics
 from lab.judge.statistics import (
     _estimated,
     _kept,
@@ -301,3 +303,12 @@ def test_clusters_go_by_document_then_shared_text_then_question() -> None:
     assert names[0] == names[1]
     assert names[2] == names[3]
     assert len(set(names)) == 4
+
+
+def test_resamples_take_no_more_memory_than_their_counts():
+    tracemalloc.start()
+    counts = statistics._weights.__wrapped__(2000, 200, seed=0)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert (counts.sum(axis=1) == 1999).all()
+    assert peak < 1.2 * counts.nbytes

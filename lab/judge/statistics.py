@@ -284,8 +284,9 @@ def _drawn(clusters: tuple[str, ...], resamples: int, seed: int) -> Floats:
 @lru_cache(maxsize=32)
 def _weights(units: int, resamples: int, seed: int) -> Floats:
     """How often each resample draws each unit, (resamples, units); units - 1 draws. Kept, as all routes share it."""
-    picks = np.random.default_rng((seed, units)).integers(units, size=(resamples, units - 1))
-    picks += np.arange(resamples)[:, None] * units
-    counts = np.bincount(picks.ravel(), minlength=resamples * units).reshape(resamples, units).astype(float)
+    draw = np.random.default_rng((seed, units))
+    counts = np.empty((resamples, units))
+    for row in counts:  # One at a time: the draws of all would take as much memory again, twice.
+        row[:] = np.bincount(draw.integers(units, size=units - 1), minlength=units)
     counts.setflags(write=False)
     return counts
