@@ -22,7 +22,8 @@ def phases(routes: Sequence[Route]) -> pd.DataFrame:
     - seconds to joules: sums of the columns of `lab.ledger.Entry`; peak_rss_bytes, peak_cuda_bytes: the highest. NaN is
       not known.
     - reused: whether any of it was made by an earlier run, and shows what it took then.
-    - flops_note: why operations counted and the rule differ by more than 15 %, where they do.
+    - flops_note: why operations counted and the rule differ by more than 15 %, where they do; of the first seed, as
+      those of others say the same with nearly its figures.
     """
     rows = []
     for route in routes:
@@ -30,7 +31,7 @@ def phases(routes: Sequence[Route]) -> pd.DataFrame:
         for phase, some in costs.groupby("phase", sort=False):
             sums = {name: some[name].astype(float).sum(min_count=1) / len(route.runs) for name in SUMS}
             peaks = {name: some[name].astype(float).max() for name in PEAKS}
-            notes = dict.fromkeys(note for detail in some["detail"] if (note := detail.get("flops_note")))
+            note = next((note for detail in some["detail"] if (note := detail.get("flops_note"))), "")
             row = {"pipeline": route.pipeline, "seed": route.seed, "phase": phase, **sums, **peaks}
-            rows.append({**row, "reused": bool(some["reused"].any()), "flops_note": "; ".join(notes)})
+            rows.append({**row, "reused": bool(some["reused"].any()), "flops_note": note})
     return pd.DataFrame(rows, columns=COLUMNS)
