@@ -17,7 +17,7 @@ import pytest
 import lab.store
 from lab.records import LabError
 from lab.states import KEPT, States
-from lab.store import LEFTOVER_SECONDS, MANIFEST, Store, digest, digest_file, noted_in
+from lab.store import LEFTOVER_SECONDS, MANIFEST, Store, canonical, digest, digest_file, noted_in
 
 KEY = {"corpus": "abc", "size": 3}
 
@@ -85,9 +85,19 @@ def test_all_is_on_the_disk_before_the_manifest_says_so(tmp_path: Path, monkeypa
     assert whole.startswith(f".building-{folder.name}")
 
 
+def test_a_store_knows_what_it_has_handed_out(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    made = [store.artifact("index", {"name": "n", "rows": [1, 2]}, write("x")) for _ in range(2)]
+    assert store.used == [
+        {"kind": "index", "key": {"name": "n", "rows": digest([1, 2])}, "digest": made[0].digest, "reused": reused}
+        for reused in (False, True)
+    ]
+
+
 def test_digest_does_not_depend_on_the_order_of_keys() -> None:
     assert digest({"a": 1, "b": [1, "é"]}) == digest({"b": [1, "é"], "a": 1})
-    # The SHA-256 of the two bytes {}, as any tool computes it.
+    # The SHA-256 of the two bytes {}, as any tool computes it; and the text that every kept artifact was named by.
+    assert canonical({"b": [1, "é"], "a": None}) == '{"a":null,"b":[1,"\\u00e9"]}'
     assert digest({}) == "44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a"
     with pytest.raises(ValueError, match="JSON compliant"):
         digest(float("nan"))
@@ -106,7 +116,10 @@ def test_key_order_reuses_and_one_changed_value_does_not(tmp_path: Path) -> None
 def test_kept_are_all_whole_artifacts_whose_key_has_these_values(tmp_path: Path) -> None:
     store = Store(tmp_path)
     assert list(store.kept("index", {"corpus": "abc"})) == []
-    keys = {name: {"corpus": "abc", "name": name} for name in ("damaged", "garbled", "listed", "whole", "a", "b")}
+    key_of = {name: {"corpus": "abc", "name": name} for name in "abcdef"}
+    in_order = sorted(key_of.values(), key=digest)
+    # Those that cannot be read come first: the others are found all the same.
+    keys = dict(zip(("damaged", "garbled", "listed", "whole", "a", "b"), in_order, strict=True))
     made = {name: store.artifact("index", key, write(name)) for name, key in keys.items()}
     made["another"] = store.artifact("index", {"corpus": "abd", "name": "another"}, write("x"))
     store.artifact("index", {"name": "no corpus"}, write("x"))
@@ -116,7 +129,7 @@ def test_kept_are_all_whole_artifacts_whose_key_has_these_values(tmp_path: Path)
     spoil_with_a_list(made["listed"].path)
     (tmp_path / "index" / ".building-x").mkdir()
     found = list(store.kept("index", {"corpus": "abc"}))
-    whole = sorted((made[name] for name in ("whole", "a", "b")), key=lambda one: one.path)
+    whole = [made[name] for name in ("whole", "a", "b")]
     assert [(one.path, one.digest, one.cost) for one in found] == [(one.path, one.digest, one.cost) for one in whole]
     assert all(one.reused for one in found)
     assert made["another"].path in {one.path for one in store.kept("index", {})}
@@ -239,9 +252,12 @@ def test_a_builder_killed_in_mid_write_is_ignored_and_removed_when_old(tmp_path:
     assert not store.artifact("index", KEY, write("hello")).reused
     assert leftover.exists()  # young: its builder might be alive
     old = time.time() - LEFTOVER_SECONDS - 60
+    os.utime(leftover, (old, old))
+    store.artifact("index", {"other": 1}, write("hello"))
+    assert leftover.exists()  # a file in it has just been written to
     for path in [*leftover.rglob("*"), leftover]:
         os.utime(path, (old, old))
-    store.artifact("index", {"other": 1}, write("hello"))
+    store.artifact("index", {"other": 2}, write("hello"))
     assert not leftover.exists()
 
 
