@@ -228,6 +228,7 @@ def sft(model: Any, tokenizer: Any, data: list[Sequence], turn: Turn, device: st
     with TemporaryDirectory() as folder:
         arguments = SFTConfig(
             folder, **shared(device), num_train_epochs=1000, packing=True, max_length=ROW_TOKENS,
+            completion_only_loss=True,  # Unset, it learns the prompts too, as its items are tokens already.
             per_device_train_batch_size=SFT_ROWS, gradient_accumulation_steps=4 // SFT_ROWS,
         )  # fmt: skip
         made = SFTTrainer(model, arguments, train_dataset=items, processing_class=tokenizer)
@@ -236,7 +237,7 @@ def sft(model: Any, tokenizer: Any, data: list[Sequence], turn: Turn, device: st
         made.train()
 
 
-SFT_ROWS = 1  # Flattened into one row whose mask is dense where there is no flash attention: fewer are faster there.
+SFT_ROWS = 1  # At a time: SFTTrainer flattens them into one row; see benchmarks/README.md for others.
 
 
 def loop(model: Any, tokenizer: Any, data: list[Sequence], turn: Turn, device: str) -> None:
@@ -346,6 +347,7 @@ def main() -> None:
         f"{size:,} parameters on {given.device}, {torch.get_num_threads()} threads, torch {torch.__version__}; "
         f"{len(data):,} sequences, {fill(data):.1%} filled where padded"
     )
+    labelled = sum(len(one.ids) - one.asked for one in data) / sum(len(one.ids) for one in data)
     rates = []
     turns: dict[str, list[Turn]] = {name: [] for name in given.only}
     peaks: dict[str, float] = {}
@@ -361,6 +363,9 @@ def main() -> None:
             if given.device == "cuda":
                 peaks[name] = torch.cuda.max_memory_allocated() / 2**30
             turns[name].append(turn)
+            share = turn.labelled / turn.tokens
+            if not 0.8 < share / labelled < 1.25:
+                raise SystemExit(f"{name} learns {share:.1%} of the tokens, where {labelled:.1%} are answers")
             print(
                 f"round {number + 1}, {name}: {turn.tokens / turn.spent:,.0f} tokens/s in {turn.steps} steps",
                 flush=True,

@@ -237,7 +237,7 @@ def test_a_loss_that_is_no_number_ends_it(quick, tmp_path, monkeypatch, tokenize
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.parametrize("option", ["model=huge", "layers=3", "device=tpu"])
+@pytest.mark.parametrize("option", ["model=huge", "layers=3", "device=tpu", "seed=x", "tokens=many", "tokens=-5"])
 def test_a_wrong_option_is_named(option, monkeypatch, capsys):
     monkeypatch.setattr("sys.argv", ["foundry", option])
     assert main() == 2

@@ -87,9 +87,12 @@ def main() -> int:
         options |= given
         if options["model"] not in SIZES:
             raise LabError(f"model={options['model']}: choose one of {', '.join(SIZES)}")
+        for name in ("seed", "tokens"):
+            if options[name] is not None and (not isinstance(options[name], int) or options[name] < 0):
+                raise LabError(f"{name}={options[name]}: a whole number is needed")
         quiet_libraries()
         out = Path(options["out"] or EMBEDDED.parent / options["model"])
-        card = build(options["model"], int(options["seed"]), out, choose_device(options["device"]), options["tokens"])
+        card = build(options["model"], options["seed"], out, choose_device(options["device"]), options["tokens"])
     except LabError as error:
         print(f"lab.foundry: {error}", file=sys.stderr)
         return 2
