@@ -60,6 +60,7 @@ def artifacts(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("artifacts")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", chat_models.KINDS)
 def test_every_route_runs_on_every_architecture(kind, artifacts, tmp_path):
     base = BaseModel(str(chat_models.write(tmp_path / kind, kind)))
