@@ -86,6 +86,7 @@ def test_a_reader_that_hangs_is_killed_and_the_next_file_is_read(tmp_path: Path)
         assert sandbox.convert(tmp_path / "a.pdf")["text"] == "The keelage is 45 crowns."
         # A reader that an earlier file killed is no fault of the next one.
         os.kill(sandbox._child.pid, signal.SIGKILL)
+        sandbox._child.wait()  # Dead for sure, so that it cannot even be asked.
         assert sandbox.convert(tmp_path / "a.pdf")["text"] == "The keelage is 45 crowns."
 
 

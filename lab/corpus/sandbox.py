@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import selectors
@@ -125,5 +126,6 @@ class Sandbox:
         child.wait()
         for pipe in (child.stdin, child.stdout):
             if pipe is not None:
-                pipe.close()
+                with contextlib.suppress(BrokenPipeError):  # What it was not alive to be asked goes with it.
+                    pipe.close()
         return "killed" if ended is None else f"signal {-ended}" if ended < 0 else f"exit code {ended}"
