@@ -86,9 +86,7 @@ class Dense:
                     )
                 index.train(made.vectors)
             index.add(made.vectors)
-            # Written by Python: faiss reports a full disk as an error of its own.
-            (folder / "index.faiss").write_bytes(faiss.serialize_index(index).data)
-            return {
+            noted = {
                 **{name: value for name, value in billed.cost.items() if name != "bytes"},
                 "passages": len(corpus.passages),
                 "passages_cut": made.cut,
@@ -96,6 +94,11 @@ class Dense:
                 "vector_bytes": billed.cost["bytes"],
                 "before": billed.before if anew else dict.fromkeys(("tokens", *WORK, *CLOCKS), 0),
             }
+            del billed, made  # The index has the vectors now.
+            # Written by Python, a part at a time: faiss reports a full disk as an error of its own.
+            with (folder / "index.faiss").open("wb") as file:
+                faiss.write_index(index, faiss.PyCallbackIOWriter(file.write))  # type: ignore[attr-defined]
+            return noted
 
         with workspace.ledger.phase(phase) as entry:
             key: dict[str, JSON] = {
