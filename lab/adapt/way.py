@@ -18,6 +18,7 @@ from lab.adapt.checkpoint import finite, restore_chance, restore_moments, restor
 from lab.adapt.engine import Engine
 from lab.adapt.recipe import Recipe
 from lab.adapt.watch import Watch
+from lab.attention import as_it_is
 from lab.meter import plus, read, used_since
 from lab.packing import Piece
 from lab.records import DivergedError, LabError, MemoryFullError
@@ -198,7 +199,7 @@ class Way:
         """Measure the model if it is time to and it has not been done."""
         tokens, rows = self._tokens(self.done), self._watch.rows
         if self.done in self._looks and (not rows or rows[-1]["tokens"] != tokens):
-            with torch.compiler.set_stance("force_eager"):  # Else every length would be compiled.
+            with as_it_is(self._model):  # Else every length would be compiled.
                 self._watch.look(self._model, tokens, self._advance)
             self._report({f"eval_{name}": seen for name, seen in self._watch.rows[-1].items() if seen is not None})
 
