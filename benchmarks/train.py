@@ -225,6 +225,15 @@ def lab_lora(model: Any, tokenizer: Any, data: list[Sequence], turn: Turn, devic
     lab(LowRankAdaptation(training, rank=64)._attach(model), tokenizer, data, turn, device, step)
 
 
+def lab_dense(*given: Any) -> None:
+    """The same on a GPU with the whole mask told to the usual attention."""
+    lab_fit.can_skip, kept = lambda model, width: False, lab_fit.can_skip  # type: ignore
+    try:
+        lab(*given)
+    finally:
+        lab_fit.can_skip = kept  # type: ignore
+
+
 def trainer(model: Any, tokenizer: Any, data: list[Sequence], turn: Turn, device: str, step: Step, **more: Any) -> None:
     """transformers.Trainer as it is when nothing is set but what all share."""
     items = [{"input_ids": one.ids, "labels": one.labels, "attention_mask": [1] * len(one.ids)} for one in data]
