@@ -51,7 +51,8 @@ from lab.workspace import Workspace
 from lab.worlds.general import GeneralWorld
 from lab.worlds.lessons import LEVELS, closed_book, reading
 
-RATE, WARM_STEPS = 3e-4, 3
+RATE, WARM_STEPS, WAITED_EVERY = 3e-4, 3, 5
+RANK = 16  # Of adapters.
 BATCH, LARGE_BATCH = 8, 64  # Sequences in a batch of a Trainer that nobody has set, and of one that somebody has.
 # (hidden, layers, heads, feed-forward); random weights, since speed needs no trained ones.
 SHAPES = {"125m": (768, 12, 12, 3072), "350m": (1024, 24, 16, 4096), "1b": (2048, 18, 16, 8192)}
@@ -97,21 +98,29 @@ class Turn:
     first_step: float = 0.0
     curve: list[tuple[float, float]] = field(default_factory=list)
     _since: float = field(default_factory=time.perf_counter)
+    _ended: float = field(default_factory=time.perf_counter)
 
     def got(self) -> None:
         """When a step has its batch."""
-        self.waited += time.perf_counter() - self._since
+        self.waited += time.perf_counter() - self._ended
 
     def step(self, model: Any, tokens: int, labelled: int) -> None:
-        """After each step, with what it learnt from."""
-        if torch.cuda.is_available():
-            torch.cuda.synchronize()
-        now = time.perf_counter()
+        """After each step, with what it learnt from. A GPU runs behind, and is waited for now and then alone."""
         self.steps += 1
-        self.first_step = self.first_step or now - self._since
-        if self.steps > WARM_STEPS:
-            self.spent += now - self._since
+        measured = self.steps - WARM_STEPS
+        if measured > 0:
             self.tokens, self.labelled = self.tokens + tokens, self.labelled + labelled
+        if model.device.type == "cpu" or measured <= 0 or measured % WAITED_EVERY == 0:
+            self._look_at_the_clock(model)
+        self._ended = time.perf_counter()
+
+    def _look_at_the_clock(self, model: Any) -> None:
+        if model.device.type == "cuda":
+            torch.cuda.synchronize()
+        taken = time.perf_counter() - self._since
+        self.first_step = self.first_step or taken
+        if self.steps > WARM_STEPS:
+            self.spent += taken
             if self.spent > len(self.curve) * self.seconds / self.looks:
                 with as_it_is(model):  # Else it would be compiled for every length.
                     self.curve.append((self.spent, self.validate(model)))
@@ -220,9 +229,9 @@ def lab(model: Any, tokenizer: Any, data: list[Sequence], turn: Turn, device: st
 
 
 def lab_lora(model: Any, tokenizer: Any, data: list[Sequence], turn: Turn, device: str, step: Step) -> None:
-    """The same with adapters of rank 64 beside every layer."""
+    """The same with adapters beside every layer."""
     training = Training(("documents",), 1, RATE, 0.0, None)
-    lab(LowRankAdaptation(training, rank=64)._attach(model), tokenizer, data, turn, device, step)
+    lab(LowRankAdaptation(training, rank=RANK)._attach(model), tokenizer, data, turn, device, step)
 
 
 def lab_dense(*given: Any) -> None:
@@ -297,7 +306,7 @@ def loop(model: Any, tokenizer: Any, data: list[Sequence], turn: Turn, device: s
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
-        turn.step(model, batch.tokens, int(chosen.sum()))
+        turn.step(model, batch.tokens, int((batch.labels != -100).sum()))
 
 
 def shared(device: str) -> dict[str, Any]:
@@ -418,7 +427,7 @@ def main() -> None:
                 peaks[name] = (torch.cuda.max_memory_allocated() - before) / 2**30
             turns[name].append(turn)
             share = turn.labelled / turn.tokens
-            if not 0.8 < share / labelled < 1.25:
+            if not 0.5 < share / labelled < 2:  # Of some dozen steps; who learns prompts too has ten times as many.
                 raise SystemExit(f"{name} learns {share:.1%} of the tokens, where {labelled:.1%} are answers")
             print(
                 f"round {number + 1}, {name}: {turn.tokens / turn.spent:,.0f} tokens/s in {turn.steps} steps",

@@ -67,6 +67,7 @@ def labelled_only(model: Any, example: dict[str, torch.Tensor], compiled: bool =
             attention = causal.config._attn_implementation
             inputs["attention_mask"] = mask(attention, inputs.pop("piece"), inputs.pop("branch"))
         count = inputs.pop("num_items_in_batch", None)
+        inputs["use_cache"] = False  # Nothing is read twice; and a layer that writes to a cache is compiled for itself.
         if bare:
             loss = labelled_loss(head, decoder(*args, **inputs).last_hidden_state, labels, vocabulary, count)
         else:

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from torch._dynamo.testing import CompileCounterWithBackend
 from transformers import Qwen3Config, Qwen3ForCausalLM
 
 from lab.attention import BLOCK, SPARSE, as_it_is, attending, can_skip, computed_share, mask, visible
@@ -15,11 +16,11 @@ from lab.packing import Piece, pack
 CUDA = torch.cuda.is_available()
 
 
-def model(**more: Any) -> Qwen3ForCausalLM:
+def model(layers: int = 2, **more: Any) -> Qwen3ForCausalLM:
     torch.manual_seed(0)
     return Qwen3ForCausalLM(
         Qwen3Config(
-            hidden_size=64, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2, head_dim=16,
+            hidden_size=64, num_hidden_layers=layers, num_attention_heads=4, num_key_value_heads=2, head_dim=16,
             intermediate_size=64, vocab_size=90, initializer_range=0.3, **more,
         )
     )  # fmt: skip
@@ -71,6 +72,24 @@ def test_the_loss_is_the_same_whoever_attends():
         assert one.config._attn_implementation == "sdpa"
     assert found["eager"] == pytest.approx(found[None], rel=1e-5)
     assert found[SPARSE] == pytest.approx(found[None], rel=1e-5)
+
+
+@pytest.mark.parametrize("attention", ["sdpa", SPARSE])
+def test_the_code_compiled_for_one_layer_serves_them_all(attention, monkeypatch):
+    """Ten layers, of which dynamo would give up after eight if each had code of its own."""
+    made = CompileCounterWithBackend("eager")
+
+    def cheaply(module: Any, **how: Any) -> None:
+        module._compiled_call_impl = torch.compile(module._call_impl, backend=made, **how)
+
+    monkeypatch.setattr(torch.nn.Module, "compile", cheaply)
+    one = model(layers=10)
+    example = {"input_ids": packed()["input_ids"]}
+    # Sparse attention has no gradient on a CPU.
+    with labelled_only(one, example, True), attending(one, attention), torch.set_grad_enabled(attention == "sdpa"):
+        for _ in range(2):
+            one(**packed())
+    assert made.frame_count == 1
 
 
 def test_where_nothing_is_compiled_nothing_attends_sparsely():

@@ -74,6 +74,7 @@ def fit(
                     _gather_moments(trainer, model, map(collate, _batches(packed_before, recipe.device_rows)))
                 if not way.finished:  # It may have been killed after its last step.
                     trainer.train()
+                    trainer.check()
                 break
             except RuntimeError as error:
                 if not should_reduce_batch_size(error):
