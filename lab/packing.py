@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from lab.attention import visible
 from lab.framing import PLAIN, Frame, as_words
 from lab.records import TrainingText
 
@@ -43,11 +44,7 @@ class Batch:
     @property
     def mask(self) -> torch.Tensor:
         """Which token sees which, (rows, 1, row_tokens, row_tokens), made where the batch is: it is far larger."""
-        same = self.piece[:, :, None] == self.piece[:, None, :]
-        visible = (self.branch[:, None, :] == 0) | (self.branch[:, :, None] == self.branch[:, None, :])
-        width = self.ids.shape[1]
-        causal = torch.ones(width, width, dtype=torch.bool, device=self.ids.device).tril()
-        return (same & visible & causal)[:, None]
+        return visible(self.piece, self.branch)
 
     def to(self, device: str) -> Batch:
         parts = (self.ids, self.positions, self.labels, self.piece, self.branch)

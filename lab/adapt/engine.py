@@ -5,21 +5,24 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-# Operations from which compiling pays on a GPU: it takes about a minute, in which one does 1e16 of them. On two CPU
-# cores it takes as long and gains a tenth (benchmarks/README.md), and no training there is long enough.
+from lab.attention import SPARSE
+
+# Operations from which compiling pays on a GPU. On two CPU cores it takes a minute and gains a tenth
+# (benchmarks/README.md), and no training there is long enough.
 COMPILED_FROM = 5e16
 WORKERS = 2
 
 
 @dataclass(frozen=True)
 class Engine:
-    """mixed: products in bfloat16, weights and optimizer in float32. compiled: the decoder is compiled, and every row
-    is of one width. workers: processes that make batches beside the training.
+    """mixed: products in bfloat16, weights and optimizer in float32. compiled: the decoder's layers are, and every row
+    is of one width. workers: processes that make batches beside the training. attention: None is the model's own.
     """
 
     mixed: bool
     compiled: bool
     workers: int
+    attention: str | None = None
 
     def arguments(self) -> dict[str, Any]:
         """In the Trainer's words."""
@@ -30,12 +33,21 @@ class Engine:
         made = [
             "bfloat16 products" if self.mixed else "float32",
             *(["compiled"] if self.compiled else []),
+            *(["no attention to what is hidden"] if self.attention else []),
             f"{self.workers} processes making batches" if self.workers else "batches made in between",
         ]
         return ", ".join([*made, "fused AdamW"])
 
 
-def choose(device: str, operations: float) -> Engine:
-    """The engine for so many floating-point operations on `cpu` or `cuda`."""
+def choose(device: str, operations: float, can_skip: bool) -> Engine:
+    """The engine for so many floating-point operations on `cpu` or `cuda`. can_skip: whether the model may take an
+    attention that skips what the packing hides; only compiled does it gain.
+    """
     gpu = device == "cuda"
-    return Engine(mixed=gpu, compiled=gpu and operations > COMPILED_FROM, workers=WORKERS if gpu else 0)
+    compiled = gpu and operations > COMPILED_FROM
+    return Engine(
+        mixed=gpu,
+        compiled=compiled,
+        workers=WORKERS if gpu else 0,
+        attention=SPARSE if compiled and can_skip else None,
+    )
