@@ -21,16 +21,25 @@ BASE = Path("bases/small")
 RUNS = Path("runs/gpu")
 SIZE = ["hardware=gpu", "size=small"]
 SMALL_FILES = ("metrics.json", "manifest.json", "costs.jsonl", "waits.jsonl", "training.jsonl")
-TRAIN = ["benchmarks/train.py", "--device", "cuda", "--vocabulary", "128000", "--seconds", "8"]
+TRAIN = ["benchmarks/train.py", "--device", "cuda", "--vocabulary", "128000", "--seconds", "4", "--sft-rows", "4"]
+ANSWER = ["benchmarks/answer.py", "--device", "cuda", "--kinds", "mixed", "--rounds", "1"]
 # Each a list of commands; a command is done where its mark is.
 STEPS: dict[str, list[list[str]]] = {
+    "train": [
+        [*TRAIN, "--model", "125m"],
+        [*TRAIN, "--model", "1b", "--rows", "16"],
+        [*TRAIN, "--model", "350m"],
+        [*TRAIN, "--model", "350m", "--rows", "8", "--row-tokens", "4096", "--only", "lab", "lab, dense mask"],
+        [*TRAIN, "--model", "125m", "--rows", "2", "--row-tokens", "512", "--only", "lab", "Trainer"],
+    ],
+    "answer": [ANSWER, [*ANSWER, "--dtype", "bfloat16"], [*ANSWER, "--prompts", "100", "--cudnn"]],
+    "encoder": [["benchmarks/encoder.py", "--device", "cuda"]],
     "base": [["-m", "lab.foundry", "model=small", f"out={BASE}", "device=cuda", "tokens=600000000"]],
     "exam": [
         ["-m", "lab", "experiment=exam", *SIZE, f"seed={seed}", f"hydra.sweep.dir={RUNS}/exam-{seed}"]
         for seed in range(5)
     ],
     "known": [["-m", "lab", "experiment=known_answers", *SIZE, f"hydra.sweep.dir={RUNS}/known"]],
-    "train": [[*TRAIN, "--model", shape] for shape in ("125m", "350m", "1b")],
     "table": [["-m", "lab.report", *(f"{RUNS}/exam-{seed}" for seed in range(5)), "--csv", f"{RUNS}/comparison.csv"]],
 }
 

@@ -177,7 +177,8 @@ class Clock(TrainerCallback):
         self.turn.got()
 
     def on_step_end(self, args: Any, state: Any, control: Any, model: Any = None, **kwargs: Any) -> None:
-        tokens, labelled = self.seen.pop("tokens"), self.seen.pop("labelled")
+        # A batch is fetched while the one before it is learnt from: an epoch's last step fetches none.
+        tokens, labelled = self.seen.pop("tokens", 0), self.seen.pop("labelled", 0)
         self.turn.step(model, tokens, labelled)
 
 
@@ -387,6 +388,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="*", default=list(CONTENDERS), choices=list(CONTENDERS))
     given = parser.parse_args()
     quiet_libraries()
+    torch.backends.cuda.enable_cudnn_sdp(False)  # As in the lab; it plans anew for every width that a Trainer pads to.
     gpu = given.device == "cuda"
     step = Step(given.rows or (32 if gpu else 4), given.row_tokens or (1024 if gpu else 512), given.sft_rows)
     if not gpu:  # A CPU is dense anyway, and more sequences a step do not help it.
@@ -403,42 +405,53 @@ def main() -> None:
         f"{len(data):,} sequences, {fill(data):.1%} filled where padded; {step.rows} rows of {step.row_tokens} a step"
     )
     labelled = sum(len(one.ids) - one.asked for one in data) / sum(len(one.ids) for one in data)
-    rates = []
+    rates: list[float] = []
     turns: dict[str, list[Turn]] = {name: [] for name in given.only}
     peaks: dict[str, float] = {}
-    for number in range(given.rounds):
-        for name in given.only[number % len(given.only) :] + given.only[: number % len(given.only)]:
-            rates.append(matrix_rate(given.device))
-            gc.collect()  # A Trainer is a ring of references.
-            if gpu:
-                torch.cuda.empty_cache()
-                torch.cuda.reset_peak_memory_stats()
-                before = torch.cuda.memory_allocated()
-            mine = copy.deepcopy(model)
-            turn = Turn(given.seconds, lambda model: validation_loss(model, held), given.looks)
-            try:
-                CONTENDERS[name](mine, tokenizer, data, turn, given.device, step)
-            except Enough:
-                pass
-            except Exception as error:  # The others are measured all the same.
-                print(f"round {number + 1}, {name}: {type(error).__name__}: {error}"[:2000], flush=True)
-                continue
-            if gpu:
-                peaks[name] = (torch.cuda.max_memory_allocated() - before) / 2**30
-            turns[name].append(turn)
-            share = turn.labelled / turn.tokens
-            if not 0.5 < share / labelled < 2:  # Of some dozen steps; who learns prompts too has ten times as many.
-                raise SystemExit(f"{name} learns {share:.1%} of the tokens, where {labelled:.1%} are answers")
-            print(
-                f"round {number + 1}, {name}: {turn.tokens / turn.spent:,.0f} tokens/s in {turn.steps} steps",
-                flush=True,
-            )
-            del mine
+    try:
+        for number in range(given.rounds):
+            for name in given.only[number % len(given.only) :] + given.only[: number % len(given.only)]:
+                rates.append(matrix_rate(given.device))
+                gc.collect()  # A Trainer is a ring of references.
+                if gpu:
+                    torch.cuda.empty_cache()
+                    torch.cuda.reset_peak_memory_stats()
+                    before = torch.cuda.memory_allocated()
+                mine = copy.deepcopy(model)
+                turn = Turn(given.seconds, lambda model: validation_loss(model, held), given.looks)
+                try:
+                    CONTENDERS[name](mine, tokenizer, data, turn, given.device, step)
+                except Enough:
+                    pass
+                except Exception as error:  # The others are measured all the same.
+                    print(f"round {number + 1}, {name}: {type(error).__name__}: {error}"[:2000], flush=True)
+                    continue
+                if gpu:
+                    peaks[name] = (torch.cuda.max_memory_allocated() - before) / 2**30
+                turns[name].append(turn)
+                share = turn.labelled / turn.tokens
+                if not 0.5 < share / labelled < 2:  # Of some dozen steps; who learns prompts too has ten times as many.
+                    raise SystemExit(f"{name} learns {share:.1%} of the tokens, where {labelled:.1%} are answers")
+                print(
+                    f"round {number + 1}, {name}: {turn.tokens / turn.spent:,.0f} tokens/s in {turn.steps} steps, "
+                    f"the first after {turn.first_step:.1f} s; matrix product {rates[-1] / 1e12:.3f} TFLOP/s",
+                    flush=True,
+                )
+                del mine
+    finally:  # What was measured until somebody stopped it.
+        table({name: some for name, some in turns.items() if some}, peaks, rates, model, data)
+
+
+def table(
+    turns: dict[str, list[Turn]], peaks: dict[str, float], rates: list[float], model: Any, data: list[Sequence]
+) -> None:
+    """Print what was measured."""
+    if not turns:
+        return
     rate = max(rates)
-    if gpu:
+    if model.device.type == "cuda":
         print(f"\n{torch.cuda.get_device_name()}, {torch.cuda.get_device_properties(0).total_memory / 2**30:.0f} GiB")
     print(f"\nmatrix product: {rate / 1e12:.3f} TFLOP/s (best; median {statistics.median(rates) / 1e12:.3f})")
-    turns = {name: some for name, some in turns.items() if some}
     reached = max(statistics.median(turn.curve[-1][1] for turn in some) for name, some in turns.items())
     print(f"\n| | real tokens/s | s to loss {reached:.2f} | share of matrix rate | first step | waiting | GiB |")
     print("|---|---|---|---|---|---|---|")
@@ -452,7 +465,8 @@ def main() -> None:
         print(
             f"| {name} | {spread(speeds, ',.0f')} | {spread(met, '.1f') if len(met) == len(some) else 'not in all'} "
             f"| {'' if 'LoRA' in name else spread(used, '.3f')} | {spread([turn.first_step for turn in some], '.1f')} "
-            f"| {max(turn.waited / turn.spent for turn in some):.1%} | {memory} |"
+            f"| {max(turn.waited / turn.spent for turn in some):.1%} | {memory} |",
+            flush=True,
         )
 
 

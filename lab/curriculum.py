@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from random import Random
 
@@ -10,7 +10,7 @@ from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, train
 from transformers import PreTrainedTokenizerFast
 
 from lab.exam.prompts import ask, prefix
-from lab.packing import Piece, encode
+from lab.packing import Piece, encoded
 from lab.records import TrainingText
 from lab.worlds.general import GeneralWorld
 from lab.worlds.lessons import LEVELS, lesson, reading
@@ -58,27 +58,31 @@ def train_tokenizer(world: GeneralWorld, vocabulary: int, seed: int, samples: in
 
 
 class School:
-    """Makes pieces of the general world's lessons, and of a level's reading with whole passages to copy."""
+    """Makes pieces of the general world's lessons, and of a level's reading with whole passages to copy, without end.
+
+    Some texts are encoded at once, so that a few more are drawn than are asked for.
+    """
 
     def __init__(self, tokenizer: PreTrainedTokenizerFast, world: GeneralWorld, random: Random) -> None:
         self.tokenizer, self.world, self.random = tokenizer, world, random
 
-    def lesson(self, level: int) -> Piece:
-        """A piece of the level's mixture."""
-        return self._piece(lesson(self.world, self.random, level), LEVELS[level].recite)
+    def lessons(self, level: int) -> Iterator[Piece]:
+        """Pieces of the level's mixture."""
+        return self._pieces(lambda: lesson(self.world, self.random, level), LEVELS[level].recite)
 
-    def reading(self, level: int) -> Piece:
-        """A reading exercise of the level."""
-        return self._piece(reading(self.random, LEVELS[level]), LEVELS[level].recite)
+    def reading(self, level: int) -> Iterator[Piece]:
+        """Reading exercises of the level."""
+        return self._pieces(lambda: reading(self.random, LEVELS[level]), LEVELS[level].recite)
 
-    def recall(self, level: int) -> Piece:
+    def recall(self, level: int) -> Iterator[Piece]:
         """The level's passages with names and words that training never sees, asked about by these words alone."""
-        return self._piece(reading(self.random, replace(LEVELS[level], asks={"recall": 1}), "probe"), recite=False)
+        asked = replace(LEVELS[level], asks={"recall": 1})
+        return self._pieces(lambda: reading(self.random, asked, "probe"), recite=False)
 
-    def _piece(self, text: TrainingText, recite: bool) -> Piece:
-        (piece,) = encode(self.tokenizer, [text])
-        if recite and text.source == "reading":
-            lines = [f"{line}\n" for line in text.text.splitlines()[1:]]
-            told = self.tokenizer(lines, add_special_tokens=False)["input_ids"]
-            piece.branches += [(tokens, RECITE_FROM) for tokens in told]
-        return piece
+    def _pieces(self, draw: Callable[[], TrainingText], recite: bool) -> Iterator[Piece]:
+        for text, piece in encoded(self.tokenizer, iter(draw, None), at_once=16):
+            if recite and text.source == "reading":
+                lines = [f"{line}\n" for line in text.text.splitlines()[1:]]
+                told = self.tokenizer(lines, add_special_tokens=False)["input_ids"]
+                piece.branches += [(tokens, RECITE_FROM) for tokens in told]
+            yield piece

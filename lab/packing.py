@@ -14,7 +14,7 @@ from lab.attention import visible
 from lab.framing import PLAIN, Frame, as_words
 from lab.records import TrainingText
 
-TEXTS_AT_ONCE = 256  # Enough to keep the tokenizer's threads at work.
+TEXTS_AT_ONCE = 256  # A call of the tokenizer costs as much as a dozen texts.
 
 
 @dataclass
@@ -83,11 +83,20 @@ def encode(tokenizer: Any, texts: Sequence[TrainingText], frame: Frame = PLAIN) 
     return pieces
 
 
-def encode_compactly(tokenizer: Any, texts: Sequence[TrainingText], frame: Frame = PLAIN) -> Iterator[Piece]:
-    """The same, to be kept: four bytes a token, where a list of numbers takes up to forty; encoded some at a time."""
-    for first in range(0, len(texts), TEXTS_AT_ONCE):
-        for piece in encode(tokenizer, texts[first : first + TEXTS_AT_ONCE], frame):
-            yield Piece(array("i", piece.prefix), [(array("i", tokens), prompt) for tokens, prompt in piece.branches])
+def encoded(
+    tokenizer: Any, texts: Iterable[TrainingText], frame: Frame = PLAIN, at_once: int = TEXTS_AT_ONCE
+) -> Iterator[tuple[TrainingText, Piece]]:
+    """Each text with its piece, to be kept: four bytes a token, where a list of numbers takes up to forty.
+
+    at_once: texts that are encoded together, so that more may be taken than are asked for.
+    """
+    left = iter(texts)
+    while some := list(islice(left, at_once)):
+        for text, piece in zip(some, encode(tokenizer, some, frame), strict=True):
+            branches: list[tuple[Sequence[int], int]] = [
+                (array("i", tokens), asked) for tokens, asked in piece.branches
+            ]
+            yield text, Piece(array("i", piece.prefix), branches)
 
 
 def rows(pieces: Iterable[Piece], row_tokens: int) -> Iterator[list[Piece]]:

@@ -9,7 +9,7 @@ import torch
 from torch._dynamo.testing import CompileCounterWithBackend
 from transformers import Qwen3Config, Qwen3ForCausalLM
 
-from lab.attention import BLOCK, SPARSE, as_it_is, attending, can_skip, computed_share, mask, visible
+from lab.attention import BLOCK, SKIPPED_FROM, SPARSE, as_it_is, attending, can_skip, computed_share, mask, visible
 from lab.loss import labelled_only
 from lab.packing import Piece, pack
 
@@ -101,10 +101,11 @@ def test_where_nothing_is_compiled_nothing_attends_sparsely():
 
 
 def test_only_what_may_be_skipped_is():
-    assert can_skip(model(), 4 * BLOCK)
-    assert not can_skip(model(), 4 * BLOCK + 8)
-    assert not can_skip(model(attention_dropout=0.1), 4 * BLOCK)
-    assert not can_skip(model(attn_implementation="eager"), 4 * BLOCK)
+    assert can_skip(model(), SKIPPED_FROM)
+    assert not can_skip(model(), SKIPPED_FROM - BLOCK)
+    assert not can_skip(model(), SKIPPED_FROM + 8)
+    assert not can_skip(model(attention_dropout=0.1), SKIPPED_FROM)
+    assert not can_skip(model(attn_implementation="eager"), SKIPPED_FROM)
 
 
 @pytest.mark.skipif(not CUDA, reason="torch has no gradient of sparse attention on a CPU")

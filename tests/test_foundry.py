@@ -44,7 +44,7 @@ def school(tokenizer) -> School:
 def test_a_packed_branch_scores_as_alone_after_its_prefix(tokenizer, school):
     torch.manual_seed(0)
     model = new_model(SIZES["tiny"], tokenizer).eval()
-    reading, text = school.reading(-1), encode(tokenizer, [paragraph(school.world, school.random)])[0]
+    reading, text = next(school.reading(-1)), encode(tokenizer, [paragraph(school.world, school.random)])[0]
     with torch.no_grad():
         batch = pack([[reading, text]], row_tokens=len(reading) + len(text) + 7, pad=1)
         assert batch.tokens == len(reading) + len(text)
@@ -61,14 +61,14 @@ def test_a_packed_branch_scores_as_alone_after_its_prefix(tokenizer, school):
 
 
 def test_only_answers_carry_loss(tokenizer, school):
-    reading = school.reading(-1)
+    reading = next(school.reading(-1))
     batch = pack([[reading]], row_tokens=len(reading), pad=1)
     wanted = [token for tokens, prompt in reading.branches for token in tokens[prompt:]]
     assert batch.labels[batch.labels != -100].tolist() == wanted
 
 
 def test_training_prompts_are_the_exam_s_own(tokenizer, school):
-    reading = school.reading(-1)
+    reading = next(school.reading(-1))
     text = tokenizer.decode(reading.prefix + reading.branches[0][0])
     assert text.startswith(prefix([]))
     assert ask("").split("\n")[1] in text
@@ -84,12 +84,12 @@ def test_numbers_and_unseen_names_are_spelt_in_few_pieces(tokenizer):
 
 
 def test_batches_lose_no_piece_and_fill_their_rows(tokenizer, school):
-    made = []
+    made, exercises = [], school.reading(-1)
 
     def pieces():
         while True:
             made.append(
-                school.reading(-1) if len(made) % 2 else encode(tokenizer, [paragraph(school.world, school.random)])[0]
+                next(exercises) if len(made) % 2 else encode(tokenizer, [paragraph(school.world, school.random)])[0]
             )
             yield made[-1]
 

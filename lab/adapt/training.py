@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
@@ -23,7 +23,7 @@ from lab.base import Base
 from lab.corpus.corpus import Corpus
 from lab.framing import Frame
 from lab.ledger import PRACTICE_BILL, REWORDED_BILL
-from lab.packing import Piece, encode_compactly, rows
+from lab.packing import Piece, encoded, rows
 from lab.records import LabError, TrainingText, read_jsonl, write_jsonl
 from lab.runtime import versions
 from lab.states import States
@@ -231,19 +231,20 @@ class Training:
         seed = workspace.seed + SEEDS_APART * (after.link if after else 0)
         seen = {text.plain: text.source for text in (*domain, *rehearsed)}
 
-        def cut(texts: Sequence[TrainingText]) -> list[tuple[str, Piece]]:
-            return [
-                (text.source, part)
-                for text, piece in zip(texts, encode_compactly(tokenizer, texts, frame), strict=True)
-                for part in split(piece, self.row_tokens)
-            ]
+        def cut(texts: Iterable[TrainingText]) -> Iterator[tuple[TrainingText, Piece]]:
+            for text, piece in encoded(tokenizer, texts, frame):
+                for part in split(piece, self.row_tokens):
+                    yield text, part
 
         def replayed(seed: int) -> Iterator[tuple[str, Piece]]:
-            for text in replay.texts(seed) if replay else ():
+            for text, piece in cut(replay.texts(seed) if replay else ()):
                 seen[text.plain] = f"replay {text.source}"
-                yield from cut([text])
+                yield text.source, piece
 
-        pieces, kept = cut(domain), cut(rehearsed) if rehearsed else []
+        def own(texts: Sequence[TrainingText]) -> list[tuple[str, Piece]]:
+            return [(text.source, piece) for text, piece in cut(texts)]
+
+        pieces, kept = own(domain), own(rehearsed)
         one_pass = sum(len(piece) for _, piece in pieces)
         tokens = self.tokens or round((self.passes or 1) * one_pass / (1 - self.general_share) / (1 - share))
         random = Random(f"mixture/{seed}")

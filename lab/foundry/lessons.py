@@ -10,7 +10,7 @@ from transformers import PreTrainedTokenizerFast
 
 from lab.curriculum import School
 from lab.foundry.model import Size
-from lab.packing import Batch, Piece, batches
+from lab.packing import Batch, batches
 from lab.worlds.general import GeneralWorld
 from lab.worlds.names import seeded
 
@@ -46,12 +46,8 @@ class Lessons(IterableDataset[Batch]):
 
     def _stream(self, stream: int) -> Iterator[Batch]:
         school = School(self.tokenizer, self.world, seeded("train", self.seed, self.steps.start, stream))
-
-        def pieces() -> Iterator[Piece]:
-            while True:
-                yield school.lesson(self.level)
-
-        return batches(pieces(), self.size.rows, self.size.row_tokens, self.tokenizer.pad_token_id)
+        lessons = school.lessons(self.level)
+        return batches(lessons, self.size.rows, self.size.row_tokens, self.tokenizer.pad_token_id)
 
 
 def loaded(lessons: Lessons, device: str) -> Iterator[Batch]:
@@ -70,9 +66,4 @@ def probe_batch(
 ) -> Batch:
     """The level's passages with names and words that training never sees, asked about."""
     school = School(tokenizer, world, seeded("probe", seed, step))
-
-    def pieces() -> Iterator[Piece]:
-        while True:
-            yield school.recall(level)
-
-    return next(batches(pieces(), size.rows, size.row_tokens, tokenizer.pad_token_id))
+    return next(batches(school.recall(level), size.rows, size.row_tokens, tokenizer.pad_token_id))
