@@ -37,18 +37,31 @@ def parts() -> int:
     return int(os.environ.get("ACCELERATE_GRADIENT_ACCUMULATION_STEPS", 1))
 
 
+def sharded() -> bool:
+    """Whether weights, gradients and moments are split over the processes while they train: FSDP2."""
+    return _told("ACCELERATE_USE_FSDP")
+
+
 def join(device: str) -> None:
     """Meet the other processes; from now on `cuda` is this one's own board. Where there are none nothing is done.
 
-    LabError where weights would be split over them: rank 0 writes what it holds, and that must be all.
+    LabError where weights would be split over them in a way that the lab cannot put together again.
     """
-    for how in ("FSDP", "DEEPSPEED"):
-        if os.environ.get(f"ACCELERATE_USE_{how}", "false").lower() == "true":
-            raise LabError(f"accelerate launch: {how} splits the weights, which the lab cannot keep; use ddp.yml")
+    if _told("ACCELERATE_USE_DEEPSPEED"):
+        raise LabError("accelerate launch: DeepSpeed splits weights in a way of its own; use fsdp2.yml or ddp.yml")
+    if sharded() and (os.environ.get("FSDP_VERSION") != "2" or _told("FSDP_CPU_RAM_EFFICIENT_LOADING")):
+        raise LabError(
+            "accelerate launch: FSDP needs fsdp_version: 2, and fsdp_cpu_ram_efficient_loading: false, since every "
+            "process reads the base; see conf/accelerate/fsdp2.yml"
+        )
     if count() > 1:
         from accelerate import PartialState
 
         PartialState(cpu=device == "cpu", timeout=PATIENCE)
+
+
+def _told(name: str) -> bool:
+    return os.environ.get(name, "false").lower() == "true"
 
 
 def let_first_speak() -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from lab import ranks
+
 # Operations from which compiling pays on a GPU: it takes about a minute, in which one does 1e16 of them. On two CPU
 # cores it takes as long and gains a tenth (benchmarks/README.md), and no training there is long enough.
 COMPILED_FROM = 5e16
@@ -36,6 +38,7 @@ class Engine:
 
 
 def choose(device: str, operations: float) -> Engine:
-    """The engine for so many floating-point operations on `cpu` or `cuda`."""
+    """The engine for so many floating-point operations on `cpu` or `cuda`. Shards are not compiled."""
     gpu = device == "cuda"
-    return Engine(mixed=gpu, compiled=gpu and operations > COMPILED_FROM, workers=WORKERS if gpu else 0)
+    compiled = gpu and operations > COMPILED_FROM and not ranks.sharded()
+    return Engine(mixed=gpu, compiled=compiled, workers=WORKERS if gpu else 0)

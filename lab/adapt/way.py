@@ -10,11 +10,13 @@ from itertools import accumulate
 from typing import Any
 
 import torch
+from accelerate import PartialState
+from accelerate.utils import DistributedType
 from accelerate.utils.memory import clear_device_cache
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 
 from lab import ranks
-from lab.adapt.checkpoint import finite, restore_chance, restore_moments, restore_weights, write
+from lab.adapt.checkpoint import finite, learning, moments, restore_chance, restore_moments, restore_weights, write
 from lab.adapt.engine import Engine
 from lab.adapt.recipe import Recipe
 from lab.adapt.watch import Watch
@@ -208,9 +210,10 @@ class Way:
         return f"the weights after {newest.step} steps are kept in {newest.path}" if newest else "nothing was kept"
 
     def _save(self, optimizer: Any, scheduler: Any) -> None:
-        if ranks.rank() or not finite(self._model):
-            return  # The next step will say so; until then the state before is the good one.
         began = time.perf_counter()
+        weights, of_optimizer = learning(self._model), moments(optimizer)  # Every rank gives its shards.
+        if ranks.rank() or not finite(weights):
+            return  # The next step will say so; until then the state before is the good one.
         used = used_since(self._start)
         noted: dict[str, JSON] = {
             "used": plus(used, self.earlier) if self.earlier else used,
@@ -218,7 +221,7 @@ class Way:
             "watching_seconds": self._watch.seconds,
             "measured_on": self._workspace.measured_on,
         }
-        self._states.save(self.done, lambda folder: {**write(folder, self._model, optimizer, scheduler), **noted})
+        self._states.save(self.done, lambda folder: {**write(folder, weights, of_optimizer, scheduler), **noted})
         self._saved = time.perf_counter()
         self._save_seconds = self._saved - began
 
@@ -233,15 +236,16 @@ class _Trainer(Trainer):
         self._way = way
         super().__init__(**settings)
 
-    def create_optimizer(self, *args: Any, **kwargs: Any) -> Any:
-        fresh = self.optimizer is None
-        optimizer = super().create_optimizer(*args, **kwargs)
-        if fresh:
-            self._way.fill(optimizer)
-        return optimizer
+    def create_accelerator_and_postprocess(self) -> None:
+        if ranks.sharded() and self.args.use_cpu:
+            # What accelerate does with shards runs anywhere, but it makes them for GPUs only.
+            PartialState().distributed_type = DistributedType.MULTI_GPU
+        super().create_accelerator_and_postprocess()
 
     def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> Any:
         fresh = self.lr_scheduler is None
+        if fresh:
+            self._way.fill(self.optimizer)  # No earlier: the weights in it may have been replaced by their shards.
         scheduler = super().create_scheduler(self._way.steps, optimizer)
         if fresh:
             self._way.fill(self.optimizer, scheduler)
