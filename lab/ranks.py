@@ -79,16 +79,16 @@ def told(word: Any) -> Any:
     return broadcast_object_list([word])[0]
 
 
-def agreed(*flags: bool) -> list[bool]:
-    """Each flag: whether it is up with any rank, so that all do the same after a step."""
+def agreed(*numbers: int) -> list[int]:
+    """Of each number the largest that any rank gave, so that all do the same after a step."""
     if count() == 1:
-        return list(flags)
+        return list(numbers)
     import torch
     from accelerate import PartialState
 
-    up = torch.tensor(flags, dtype=torch.int, device=PartialState().device)
-    torch.distributed.all_reduce(up, torch.distributed.ReduceOp.MAX)
-    return [bool(flag) for flag in up.tolist()]
+    largest = torch.tensor(numbers, dtype=torch.int, device=PartialState().device)
+    torch.distributed.all_reduce(largest, torch.distributed.ReduceOp.MAX)
+    return [int(number) for number in largest.tolist()]
 
 
 def artifact(

@@ -190,10 +190,12 @@ class Way:
         self._advance(self._tokens(self.done) - self._tokens(self.done - 1))
         self.look()
         due = max(self._recipe.checkpoint_seconds, SAVING_SHARE * self._save_seconds)
-        asked, time_to_save = ranks.agreed(bool(self._stop.asked), time.perf_counter() - self._saved > due)
+        asked, time_to_save = ranks.agreed(self._stop.asked, time.perf_counter() - self._saved > due)
         if asked or time_to_save:
             self._save(optimizer, scheduler)
         if asked:
+            ranks.told(None)  # Whose process ends first has the launcher end the others: by then the state is whole.
+            self._stop.asked = asked
             self._stop.now()
 
     def look(self) -> None:
