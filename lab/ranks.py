@@ -42,13 +42,21 @@ def sharded() -> bool:
     return _told("ACCELERATE_USE_FSDP")
 
 
+def zero() -> bool:
+    """Whether gradients and moments alone are, by DeepSpeed's ZeRO."""
+    return _told("ACCELERATE_USE_DEEPSPEED")
+
+
 def join(device: str) -> None:
     """Meet the other processes; from now on `cuda` is this one's own board. Where there are none nothing is done.
 
     LabError where weights would be split over them in a way that the lab cannot put together again.
     """
-    if _told("ACCELERATE_USE_DEEPSPEED"):
-        raise LabError("accelerate launch: DeepSpeed splits weights in a way of its own; use fsdp2.yml or ddp.yml")
+    if zero() and os.environ.get("ACCELERATE_DEEPSPEED_ZERO_STAGE") not in ("1", "2"):
+        raise LabError(
+            "accelerate launch: DeepSpeed needs zero_stage: 2 in accelerate's own file, see conf/accelerate/"
+            "deepspeed.yml; fsdp2.yml splits the weights too"
+        )
     if sharded() and (os.environ.get("FSDP_VERSION") != "2" or _told("FSDP_CPU_RAM_EFFICIENT_LOADING")):
         raise LabError(
             "accelerate launch: FSDP needs fsdp_version: 2, and fsdp_cpu_ram_efficient_loading: false, since every "
@@ -57,7 +65,10 @@ def join(device: str) -> None:
     if count() > 1:
         from accelerate import PartialState
 
-        PartialState(cpu=device == "cpu", timeout=PATIENCE)
+        how: dict[str, Any] = {"cpu": device == "cpu"}
+        if zero() and device == "cpu":  # Asked for CPUs, accelerate would leave DeepSpeed out.
+            how = {"backend": "gloo"}
+        PartialState(**how, timeout=PATIENCE)
 
 
 def _told(name: str) -> bool:

@@ -28,12 +28,13 @@ from lab.records import LabError
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parent.parent
-ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+PATH = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])
+ENVIRONMENT = {**os.environ, "PYTHONPATH": PATH, "OMP_NUM_THREADS": "1"}
 # Nine rows and four a step: the last step of the two has one row between them.
 WORDS = [
     *("-m", "pipeline=cpt,lora", "device=cpu", "corpus.book.acts=4", "corpus.book.sections=2", "limit=1"),
     *("general.closed_book=1", "general.reading=1", "general.paragraphs=1"),
-    *("training.texts=[documents]", "training.tokens=4300", "training.device_rows=4"),
+    *("training.texts=[documents]", "training.tokens=4300", "training.device_rows=4", "+training.evaluations=1"),
 ]
 
 
@@ -163,8 +164,27 @@ def test_a_mistake_ends_them_all_and_is_told_once(tmp_path):
     assert "rga" in done.stderr
 
 
-@pytest.mark.parametrize("how", ["FSDP", "DEEPSPEED"])
-def test_shards_that_cannot_be_put_together_are_refused(how, monkeypatch):
-    monkeypatch.setenv(f"ACCELERATE_USE_{how}", "true")
-    with pytest.raises(LabError, match="fsdp2"):
+def test_deepspeed_learns_what_one_process_learns(tmp_path, request):
+    pytest.importorskip("deepspeed")
+    done = launched(tmp_path / "two", "deepspeed", *WORDS)
+    assert done.returncode == 0, done.stderr
+    assert "of this training before its end" in done.stderr
+    assert_close(tmp_path / "two", request.getfixturevalue("whole"))
+
+
+@pytest.mark.parametrize(
+    ("settings", "named"),
+    [
+        ({"ACCELERATE_USE_FSDP": "true", "FSDP_VERSION": "1"}, "fsdp_version: 2"),
+        (
+            {"ACCELERATE_USE_FSDP": "true", "FSDP_VERSION": "2", "FSDP_CPU_RAM_EFFICIENT_LOADING": "true"},
+            "fsdp_cpu_ram_efficient_loading: false",
+        ),
+        ({"ACCELERATE_USE_DEEPSPEED": "true", "ACCELERATE_DEEPSPEED_ZERO_STAGE": "3"}, "zero_stage: 2"),
+    ],
+)
+def test_shards_that_cannot_be_put_together_are_refused(settings, named, monkeypatch):
+    for name, value in settings.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(LabError, match=named):
         ranks.join("cpu")

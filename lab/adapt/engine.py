@@ -38,7 +38,10 @@ class Engine:
 
 
 def choose(device: str, operations: float) -> Engine:
-    """The engine for so many floating-point operations on `cpu` or `cuda`. Shards are not compiled."""
+    """The engine for so many floating-point operations on `cpu` or `cuda`.
+
+    Shards are not compiled; under DeepSpeed, which would make the weights themselves bfloat16, products are in float32.
+    """
     gpu = device == "cuda"
     compiled = gpu and operations > COMPILED_FROM and not ranks.sharded()
-    return Engine(mixed=gpu, compiled=compiled, workers=WORKERS if gpu else 0)
+    return Engine(mixed=gpu and not ranks.zero(), compiled=compiled, workers=WORKERS if gpu else 0)

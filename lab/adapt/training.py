@@ -141,9 +141,11 @@ class Training:
         where an exam question stands in a training text, the loss is no number any more, or the mixture cannot be made.
         """
         weights = base.weights()
-        if ranks.sharded() and (weights.quantize or self.optimizer == "kept"):
+        if (ranks.sharded() or ranks.zero()) and (weights.quantize or self.optimizer == "kept"):
             what = f"model.quantize={weights.quantize}" if weights.quantize else "training.optimizer=kept"
-            raise LabError(f"{what}: needs whole weights, and FSDP splits them; leave it out, or launch with ddp.yml")
+            raise LabError(
+                f"{what}: needs whole weights and moments, which are split here; leave it out, or launch with ddp.yml"
+            )
         domain = domain_texts(corpus, self.texts, self.wordings)
         watched = [document.text for document in corpus.documents[:WATCHED_DOCUMENTS]]
         replay = self._replay(base, workspace)

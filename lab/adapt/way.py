@@ -73,6 +73,9 @@ class Way:
     def begin(self, advance: Callable[..., None], stop: Stop) -> None:
         """Take the newest state up, where there is one."""
         self._advance, self._stop = advance, stop
+        if ranks.zero():
+            log.warning("DeepSpeed splits moments in a way of its own: nothing is kept of this training before its end")
+            return
         self._state = self._states.newest()
         if self._state is None:
             return
@@ -93,6 +96,7 @@ class Way:
     def trainer(self, collate: Callable[..., Any], unused: str, engine: Engine) -> Trainer:
         """A trainer of the rows that are left, with the whole schedule. unused: a folder, which it asks for."""
         recipe, workspace = self._recipe, self._workspace
+        on_cpu = workspace.device == "cpu"
         trainer = _Trainer(
             self,
             model=self._model,
@@ -110,7 +114,8 @@ class Way:
                 remove_unused_columns=False,
                 label_names=["labels"],
                 seed=workspace.seed,
-                use_cpu=workspace.device == "cpu",
+                use_cpu=on_cpu and not ranks.zero(),  # As in `ranks.join`.
+                ddp_backend="gloo" if on_cpu and ranks.zero() else None,
                 **engine.arguments(),
                 ddp_find_unused_parameters=False,
                 dataloader_pin_memory=workspace.device == "cuda",
@@ -191,7 +196,7 @@ class Way:
         self.look()
         due = max(self._recipe.checkpoint_seconds, SAVING_SHARE * self._save_seconds)
         asked, time_to_save = ranks.agreed(self._stop.asked, time.perf_counter() - self._saved > due)
-        if asked or time_to_save:
+        if (asked or time_to_save) and not ranks.zero():
             self._save(optimizer, scheduler)
         if asked:
             ranks.told(None)  # Whose process ends first has the launcher end the others: by then the state is whole.
