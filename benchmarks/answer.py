@@ -102,10 +102,12 @@ def main() -> None:
     parser.add_argument("--model", default=str(EMBEDDED))
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--dtype", default="float32", help="bfloat16 tells how often answers then differ")
+    parser.add_argument("--cudnn", action="store_true", help="let a GPU attend by cuDNN, which plans for each shape")
     args = parser.parse_args()
     quiet_libraries()
 
     model = BaseModel(args.model, dtype=args.dtype).load(args.device)
+    torch.backends.cuda.enable_cudnn_sdp(args.cudnn)
     kinds = prompts(model, -(-args.prompts // 3))
     mixed = [prompt for some in kinds.values() for prompt in some]
     Random(1).shuffle(mixed)

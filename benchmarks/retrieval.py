@@ -20,8 +20,8 @@ from pathlib import Path
 
 from lab.context.base import Retriever, passage_form
 from lab.context.bm25 import Bm25
-from lab.context.dense import BACKENDS, Dense
-from lab.context.embedder import Embedder
+from lab.context.dense import Dense
+from lab.context.embedder import PRECISIONS, Embedder
 from lab.context.hybrid import Hybrid
 from lab.context.retrieved import Retrieved
 from lab.corpus.corpus import Corpus
@@ -184,7 +184,7 @@ def main() -> int:
     command.add_argument("--pairs", type=int, default=3)
     command.set_defaults(run=speed)
     for command in commands.choices.values():
-        command.add_argument("--backend", choices=BACKENDS, default="openvino", help="of our own encoder")
+        command.add_argument("--backend", choices=PRECISIONS, default="openvino", help="of our own encoder")
     options = parser.parse_args()
     if not options.data.is_dir():
         print(f"{options.data}: no such folder; give the folder of the data sets with --data")

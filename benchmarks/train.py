@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import argparse
 import copy
+import gc
 import statistics
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from itertools import cycle, islice
@@ -38,6 +38,7 @@ from lab.adapt import fit as lab_fit
 from lab.adapt.lora import LowRankAdaptation
 from lab.adapt.recipe import Recipe
 from lab.adapt.training import Training
+from lab.attention import SPARSE, as_it_is, compile_layers, mask
 from lab.base import EMBEDDED
 from lab.exam.prompts import prefix
 from lab.flops import matrices
@@ -50,8 +51,9 @@ from lab.workspace import Workspace
 from lab.worlds.general import GeneralWorld
 from lab.worlds.lessons import LEVELS, closed_book, reading
 
-RATE, ROW_TOKENS, WARM_STEPS = 3e-4, 512, 3
-BATCH = 8  # Sequences in a batch of a Trainer that nobody has set.
+RATE, WARM_STEPS, WAITED_EVERY = 3e-4, 3, 5
+RANK = 16  # Of adapters.
+BATCH, LARGE_BATCH = 8, 64  # Sequences in a batch of a Trainer that nobody has set, and of one that somebody has.
 # (hidden, layers, heads, feed-forward); random weights, since speed needs no trained ones.
 SHAPES = {"125m": (768, 12, 12, 3072), "350m": (1024, 24, 16, 4096), "1b": (2048, 18, 16, 8192)}
 
@@ -66,6 +68,15 @@ class Sequence:
     @property
     def labels(self) -> list[int]:
         return [-100] * self.asked + self.ids[self.asked :]
+
+
+@dataclass(frozen=True)
+class Step:
+    """What all but the Trainer learn from in one step: rows of so many tokens. at_once: of them, by SFTTrainer."""
+
+    rows: int
+    row_tokens: int
+    at_once: int
 
 
 class Enough(Exception):  # noqa: N818
@@ -87,19 +98,31 @@ class Turn:
     first_step: float = 0.0
     curve: list[tuple[float, float]] = field(default_factory=list)
     _since: float = field(default_factory=time.perf_counter)
+    _ended: float = field(default_factory=time.perf_counter)
+
+    def got(self) -> None:
+        """When a step has its batch."""
+        self.waited += time.perf_counter() - self._ended
 
     def step(self, model: Any, tokens: int, labelled: int) -> None:
-        """After each step, with what it learnt from."""
-        if torch.cuda.is_available():
-            torch.cuda.synchronize()
-        now = time.perf_counter()
+        """After each step, with what it learnt from. A GPU runs behind, and is waited for now and then alone."""
         self.steps += 1
-        self.first_step = self.first_step or now - self._since
-        if self.steps > WARM_STEPS:
-            self.spent += now - self._since
+        measured = self.steps - WARM_STEPS
+        if measured > 0:
             self.tokens, self.labelled = self.tokens + tokens, self.labelled + labelled
+        if model.device.type == "cpu" or measured <= 0 or measured % WAITED_EVERY == 0:
+            self._look_at_the_clock(model)
+        self._ended = time.perf_counter()
+
+    def _look_at_the_clock(self, model: Any) -> None:
+        if model.device.type == "cuda":
+            torch.cuda.synchronize()
+        taken = time.perf_counter() - self._since
+        self.first_step = self.first_step or taken
+        if self.steps > WARM_STEPS:
+            self.spent += taken
             if self.spent > len(self.curve) * self.seconds / self.looks:
-                with torch.compiler.set_stance("force_eager"):  # Else it would be compiled for every length.
+                with as_it_is(model):  # Else it would be compiled for every length.
                     self.curve.append((self.spent, self.validate(model)))
         else:
             self.waited = 0.0
@@ -150,18 +173,19 @@ class Clock(TrainerCallback):
     def __init__(self, turn: Turn, seen: dict[str, int]) -> None:
         self.turn, self.seen = turn, seen
 
+    def on_step_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self.turn.got()
+
     def on_step_end(self, args: Any, state: Any, control: Any, model: Any = None, **kwargs: Any) -> None:
         tokens, labelled = self.seen.pop("tokens"), self.seen.pop("labelled")
         self.turn.step(model, tokens, labelled)
 
 
-def counting(collate: Callable[..., dict[str, Any]], pad: int, turn: Turn, seen: dict[str, int]) -> Callable[..., Any]:
-    """The same batches, whose making is timed and whose real tokens are counted."""
+def counting(collate: Callable[..., dict[str, Any]], pad: int, seen: dict[str, int]) -> Callable[..., Any]:
+    """The same batches, whose real tokens are counted."""
 
     def made(batch: Any, *more: Any) -> dict[str, Any]:
-        begun = time.perf_counter()
         out = collate(batch, *more)
-        turn.waited += time.perf_counter() - begun
         real = out.get("attention_mask", out["input_ids"] != pad)
         real = out["input_ids"] != pad if real.dim() > 2 else real
         seen["tokens"] = seen.get("tokens", 0) + int(real.sum())
@@ -171,13 +195,11 @@ def counting(collate: Callable[..., dict[str, Any]], pad: int, turn: Turn, seen:
     return made
 
 
-def lab(model: Any, tokenizer: Any, data: list[Sequence], turn: Turn, device: str) -> None:
-    """The way every adaptation of the lab trains: `lab.adapt.fit`."""
+def lab(model: Any, tokenizer: Any, data: list[Sequence], turn: Turn, device: str, step: Step) -> None:
+    """The way every adaptation of the lab trains: `lab.adapt.fit`, here as if for a long while."""
     pieces = (Piece([], [(one.ids, one.asked)]) for one in cycle(data))
-    packed = list(islice(rows(pieces, ROW_TOKENS), 4000))
-    seen: dict[str, int] = {}
-    usual = lab_fit.inputs
-    collate = counting(usual, tokenizer.pad_token_id, turn, seen)
+    packed = list(islice(rows(pieces, step.row_tokens), 1000)) * (4 if device == "cpu" else 60)
+    answers = [sum(len(ids) - asked for piece in row for ids, asked in piece.branches) for row in packed]
 
     class Looks:
         rows: list[Any] = []  # noqa: RUF012
@@ -186,39 +208,57 @@ def lab(model: Any, tokenizer: Any, data: list[Sequence], turn: Turn, device: st
         def look(self, model: Any, tokens: int, advance: Any) -> None: ...
 
     class Steps(lab_fit.Way):
+        def begin_step(self) -> None:
+            turn.got()
+
         def end_step(self, optimizer: Any, scheduler: Any) -> None:
+            some = slice(self.done * step.rows, (self.done + 1) * step.rows)
             self.done += 1
-            turn.step(model, seen.pop("tokens"), seen.pop("labelled"))
+            turn.step(model, self._tokens(self.done) - self._tokens(self.done - 1), sum(answers[some]))
 
         def look(self) -> None: ...
 
-    recipe = Recipe(RATE, "constant_from_end", 0.0, 4, ROW_TOKENS, 1, 3600.0)
+    recipe = Recipe(RATE, "constant_from_end", 0.0, step.rows, step.row_tokens, 1, 3600.0)
     with TemporaryDirectory() as folder:
         workspace = Workspace(Store(Path(folder)), Ledger(), 0, device)
-        lab_fit.inputs, lab_fit.Way, kept = collate, Steps, lab_fit.Way  # type: ignore
+        lab_fit.Way, kept = Steps, lab_fit.Way  # type: ignore
         try:
             lab_fit.fit(model, tokenizer, packed, recipe, Looks(), None, States(Path(folder), {}), workspace)  # type: ignore
         finally:
-            lab_fit.inputs, lab_fit.Way = usual, kept  # type: ignore
+            lab_fit.Way = kept  # type: ignore
 
 
-def lab_lora(model: Any, tokenizer: Any, data: list[Sequence], turn: Turn, device: str) -> None:
-    """The same with adapters of rank 64 beside every layer."""
+def lab_lora(model: Any, tokenizer: Any, data: list[Sequence], turn: Turn, device: str, step: Step) -> None:
+    """The same with adapters beside every layer."""
     training = Training(("documents",), 1, RATE, 0.0, None)
-    lab(LowRankAdaptation(training, rank=64)._attach(model), tokenizer, data, turn, device)
+    lab(LowRankAdaptation(training, rank=RANK)._attach(model), tokenizer, data, turn, device, step)
 
 
-def trainer(model: Any, tokenizer: Any, data: list[Sequence], turn: Turn, device: str) -> None:
+def lab_dense(*given: Any) -> None:
+    """The same on a GPU with the whole mask told to the usual attention."""
+    lab_fit.can_skip, kept = lambda model, width: False, lab_fit.can_skip  # type: ignore
+    try:
+        lab(*given)
+    finally:
+        lab_fit.can_skip = kept  # type: ignore
+
+
+def trainer(model: Any, tokenizer: Any, data: list[Sequence], turn: Turn, device: str, step: Step, **more: Any) -> None:
     """transformers.Trainer as it is when nothing is set but what all share."""
     items = [{"input_ids": one.ids, "labels": one.labels, "attention_mask": [1] * len(one.ids)} for one in data]
     seen: dict[str, int] = {}
-    collate = counting(DataCollatorForSeq2Seq(tokenizer), tokenizer.pad_token_id, turn, seen)
+    collate = counting(DataCollatorForSeq2Seq(tokenizer), tokenizer.pad_token_id, seen)
     with TemporaryDirectory() as folder:
-        arguments = TrainingArguments(folder, **shared(device), num_train_epochs=1000)
+        arguments = TrainingArguments(folder, **shared(device), num_train_epochs=1000, **more)
         Trainer(model, arguments, collate, items, callbacks=[Clock(turn, seen)]).train()  # type: ignore[arg-type]
 
 
-def sft(model: Any, tokenizer: Any, data: list[Sequence], turn: Turn, device: str) -> None:
+def large_trainer(*given: Any) -> None:
+    """The same as somebody sets it who has a GPU: more sequences a step, of about one length."""
+    trainer(*given, per_device_train_batch_size=LARGE_BATCH, train_sampling_strategy="group_by_length")
+
+
+def sft(model: Any, tokenizer: Any, data: list[Sequence], turn: Turn, device: str, step: Step) -> None:
     """trl's SFTTrainer with packing, as many tokens a step as the lab's."""
     from trl import SFTConfig, SFTTrainer
 
@@ -227,34 +267,38 @@ def sft(model: Any, tokenizer: Any, data: list[Sequence], turn: Turn, device: st
     seen: dict[str, int] = {}
     with TemporaryDirectory() as folder:
         arguments = SFTConfig(
-            folder, **shared(device), num_train_epochs=1000, packing=True, max_length=ROW_TOKENS,
+            folder, **shared(device), num_train_epochs=1000, packing=True, max_length=step.row_tokens,
             completion_only_loss=True,  # Unset, it learns the prompts too, as its items are tokens already.
-            per_device_train_batch_size=SFT_ROWS, gradient_accumulation_steps=4 // SFT_ROWS,
+            gradient_checkpointing=False,  # Set, it computes a third more for memory that nobody is short of here.
+            per_device_train_batch_size=step.at_once, gradient_accumulation_steps=step.rows // step.at_once,
         )  # fmt: skip
         made = SFTTrainer(model, arguments, train_dataset=items, processing_class=tokenizer)
         made.add_callback(Clock(turn, seen))
-        made.data_collator = counting(made.data_collator, tokenizer.pad_token_id, turn, seen)
+        made.data_collator = counting(made.data_collator, tokenizer.pad_token_id, seen)
         made.train()
 
 
-SFT_ROWS = 1  # At a time: SFTTrainer flattens them into one row; see benchmarks/README.md for others.
-
-
-def loop(model: Any, tokenizer: Any, data: list[Sequence], turn: Turn, device: str) -> None:
-    """By hand: rows packed beforehand, the decoder compiled, the output at labelled places, fused AdamW, no Trainer."""
+def loop(model: Any, tokenizer: Any, data: list[Sequence], turn: Turn, device: str, step: Step) -> None:
+    """By hand: rows packed beforehand, compiled, the output at labelled places, fused AdamW, no Trainer; on a GPU an
+    attention that skips what is hidden, and layers compiled one by one as in the lab.
+    """
     pieces = (Piece([], [(one.ids, one.asked)]) for one in cycle(data))
     optimizer = torch.optim.AdamW(model.parameters(), lr=RATE, betas=(0.9, 0.95), weight_decay=0.0, fused=True)
-    packed = rows(pieces, ROW_TOKENS)
+    packed = cycle(list(islice(rows(pieces, step.row_tokens), 1000)))
+    made = [pack(list(islice(packed, step.rows)), step.row_tokens, tokenizer.pad_token_id) for _ in range(40)]
     model.train()
-    model.model.compile(dynamic=False)
-    while True:
-        begun = time.perf_counter()
-        batch = pack(list(islice(packed, 4)), ROW_TOKENS, tokenizer.pad_token_id)
-        turn.waited += time.perf_counter() - begun
+    if device == "cpu":
+        model.model.compile(dynamic=False)
+    else:
+        model.set_attn_implementation(SPARSE)
+        compile_layers(model.model)
+    for batch in cycle(made):
         on = batch.to(device)
+        turn.got()
         with torch.autocast(device, torch.bfloat16, enabled=device == "cuda"):
+            seen = mask(model.config._attn_implementation, on.piece, on.branch)
             hidden = model.model(
-                input_ids=on.ids, attention_mask=on.mask, position_ids=on.positions, use_cache=False
+                input_ids=on.ids, attention_mask=seen, position_ids=on.positions, use_cache=False
             ).last_hidden_state
             chosen = on.labels != -100
             loss = torch.nn.functional.cross_entropy(model.lm_head(hidden[chosen]).float(), on.labels[chosen])
@@ -262,7 +306,7 @@ def loop(model: Any, tokenizer: Any, data: list[Sequence], turn: Turn, device: s
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
-        turn.step(model, batch.tokens, int(chosen.sum()))
+        turn.step(model, batch.tokens, int((batch.labels != -100).sum()))
 
 
 def shared(device: str) -> dict[str, Any]:
@@ -274,7 +318,10 @@ def shared(device: str) -> dict[str, Any]:
     }  # fmt: skip
 
 
-CONTENDERS = {"lab": lab, "lab, LoRA": lab_lora, "loop by hand": loop, "Trainer": trainer, "SFTTrainer": sft}
+CONTENDERS = {
+    "lab": lab, "lab, dense mask": lab_dense, "lab, LoRA": lab_lora, "loop by hand": loop,
+    "Trainer": trainer, "Trainer, set": large_trainer, "SFTTrainer": sft,
+}  # fmt: skip
 
 
 def base(shape: str, vocabulary: int, device: str) -> tuple[Any, Any]:
@@ -288,7 +335,8 @@ def base(shape: str, vocabulary: int, device: str) -> tuple[Any, Any]:
         vocab_size=vocabulary, hidden_size=hidden, num_hidden_layers=layers, num_attention_heads=heads,
         num_key_value_heads=heads, head_dim=hidden // heads, intermediate_size=wide, tie_word_embeddings=True,
     )  # fmt: skip
-    return Qwen3ForCausalLM(config).to(device), tokenizer
+    with torch.device(device):
+        return Qwen3ForCausalLM(config), tokenizer
 
 
 def matrix_rate(device: str) -> float:
@@ -332,10 +380,17 @@ def main() -> None:
     parser.add_argument("--filled", type=float, default=0.3, help="share of real tokens in padded batches of eight")
     parser.add_argument("--seconds", type=float, default=20, help="of each turn, after its first steps")
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rows", type=int, help="of a step; 4 on a CPU, 32 on a GPU")
+    parser.add_argument("--row-tokens", type=int, help="512 on a CPU, 1024 on a GPU")
+    parser.add_argument("--sft-rows", type=int, default=1, help="that SFTTrainer takes at a time")
     parser.add_argument("--looks", type=int, default=4, help="validation losses in a turn")
     parser.add_argument("--only", nargs="*", default=list(CONTENDERS), choices=list(CONTENDERS))
     given = parser.parse_args()
     quiet_libraries()
+    gpu = given.device == "cuda"
+    step = Step(given.rows or (32 if gpu else 4), given.row_tokens or (1024 if gpu else 512), given.sft_rows)
+    if not gpu:  # A CPU is dense anyway, and more sequences a step do not help it.
+        given.only = [name for name in given.only if name not in ("lab, dense mask", "Trainer, set")]
     if "SFTTrainer" in given.only and find_spec("trl") is None:
         given.only.remove("SFTTrainer")
         print("SFTTrainer is left out: pip install trl")
@@ -345,7 +400,7 @@ def main() -> None:
     size = sum(p.numel() for p in model.parameters())
     print(
         f"{size:,} parameters on {given.device}, {torch.get_num_threads()} threads, torch {torch.__version__}; "
-        f"{len(data):,} sequences, {fill(data):.1%} filled where padded"
+        f"{len(data):,} sequences, {fill(data):.1%} filled where padded; {step.rows} rows of {step.row_tokens} a step"
     )
     labelled = sum(len(one.ids) - one.asked for one in data) / sum(len(one.ids) for one in data)
     rates = []
@@ -354,17 +409,25 @@ def main() -> None:
     for number in range(given.rounds):
         for name in given.only[number % len(given.only) :] + given.only[: number % len(given.only)]:
             rates.append(matrix_rate(given.device))
+            gc.collect()  # A Trainer is a ring of references.
+            if gpu:
+                torch.cuda.empty_cache()
+                torch.cuda.reset_peak_memory_stats()
+                before = torch.cuda.memory_allocated()
             mine = copy.deepcopy(model)
             turn = Turn(given.seconds, lambda model: validation_loss(model, held), given.looks)
-            if given.device == "cuda":
-                torch.cuda.reset_peak_memory_stats()
-            with suppress(Enough):
-                CONTENDERS[name](mine, tokenizer, data, turn, given.device)
-            if given.device == "cuda":
-                peaks[name] = torch.cuda.max_memory_allocated() / 2**30
+            try:
+                CONTENDERS[name](mine, tokenizer, data, turn, given.device, step)
+            except Enough:
+                pass
+            except Exception as error:  # The others are measured all the same.
+                print(f"round {number + 1}, {name}: {type(error).__name__}: {error}"[:2000], flush=True)
+                continue
+            if gpu:
+                peaks[name] = (torch.cuda.max_memory_allocated() - before) / 2**30
             turns[name].append(turn)
             share = turn.labelled / turn.tokens
-            if not 0.8 < share / labelled < 1.25:
+            if not 0.5 < share / labelled < 2:  # Of some dozen steps; who learns prompts too has ten times as many.
                 raise SystemExit(f"{name} learns {share:.1%} of the tokens, where {labelled:.1%} are answers")
             print(
                 f"round {number + 1}, {name}: {turn.tokens / turn.spent:,.0f} tokens/s in {turn.steps} steps",
@@ -372,7 +435,10 @@ def main() -> None:
             )
             del mine
     rate = max(rates)
+    if gpu:
+        print(f"\n{torch.cuda.get_device_name()}, {torch.cuda.get_device_properties(0).total_memory / 2**30:.0f} GiB")
     print(f"\nmatrix product: {rate / 1e12:.3f} TFLOP/s (best; median {statistics.median(rates) / 1e12:.3f})")
+    turns = {name: some for name, some in turns.items() if some}
     reached = max(statistics.median(turn.curve[-1][1] for turn in some) for name, some in turns.items())
     print(f"\n| | real tokens/s | s to loss {reached:.2f} | share of matrix rate | first step | waiting | GiB |")
     print("|---|---|---|---|---|---|---|")

@@ -163,6 +163,9 @@ class BaseModel:
             raise LabError(f"model.path={location}: no tokenizer there; save it beside the weights")
         if tokenizer.eos_token_id is None:
             raise LabError(f"model.path={location}: its tokenizer has no end-of-text token; set eos_token in it")
+        if device == "cuda":
+            # cuDNN's attention plans anew for every shape, and while answers grow each token has one of its own.
+            torch.backends.cuda.enable_cudnn_sdp(False)
         if not self.quantize:  # Quantised weights are put in place while they are read.
             model.to(device)
         return LanguageModel(model, tokenizer, self.digest, frame=frame_of(tokenizer, self.chat))

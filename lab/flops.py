@@ -55,6 +55,10 @@ class Flops:
         """So many times the work."""
         return Flops(self.counted * factor, self.attention * factor, self.formula * factor)
 
+    def attending(self, share: float) -> Flops:
+        """The same with this share of its attention: what a mask hides as a whole may not be computed."""
+        return Flops(self.counted - self.attention * (1 - share), self.attention * share, self.formula)
+
     def cost(self) -> dict[str, JSON]:
         """As a row of the ledger has it, with the reason where the two differ by more than 15 %."""
         cost: dict[str, JSON] = {"flops": self.counted, "flops_formula": self.formula}

@@ -7,12 +7,14 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from peft import PeftModel
 from torch.nn.functional import cross_entropy
 from torch.utils.checkpoint import checkpoint
 from transformers.modeling_outputs import CausalLMOutput
 
+from lab.attention import compile_layers, inner, layers, mask
+
 MOST_LOGITS = 2**25  # In float32 128 MB; what is beyond is made again for the gradient, a part at a time.
+ON_BOARD = 8  # Times as many on a GPU, which is slow over small parts.
 
 
 def labelled_loss(
@@ -33,7 +35,7 @@ def labelled_loss(
     def part(some: torch.Tensor, of: torch.Tensor) -> torch.Tensor:
         return cross_entropy(head(some).float(), of, reduction="sum")
 
-    at_once = max(1, MOST_LOGITS // vocabulary)
+    at_once = max(1, MOST_LOGITS * (ON_BOARD if hidden.is_cuda else 1) // vocabulary)
     if len(wanted) <= at_once:
         total = part(states, wanted)
     else:
@@ -46,13 +48,14 @@ def labelled_loss(
 @contextmanager
 def labelled_only(model: Any, example: dict[str, torch.Tensor], compiled: bool = False) -> Iterator[None]:
     """While it lasts, the model given labels tells their `labelled_loss` and no logits; without labels it is as ever.
+    With labels it also takes `piece` and `branch` of packed rows, and makes of them the mask that its attention takes.
 
     The forward of the model itself is replaced, so that whatever is put around it (adapters, replicas, shards) still
     goes through its own. example: one small batch, to see whether the output layer alone stands between the decoder
     and the logits; where a model does more (Gemma 2 caps its logits, Granite scales them) all its logits are made.
-    compiled: whether the decoder is, for rows of one shape.
+    compiled: whether its layers are, for rows of one shape.
     """
-    causal: Any = model.get_base_model() if isinstance(model, PeftModel) else model
+    causal: Any = inner(model)
     decoder, head, usual = causal.base_model, causal.get_output_embeddings(), causal.forward
     bare = _bare(causal, decoder, head, example)
     vocabulary = causal.config.get_text_config().vocab_size
@@ -60,7 +63,11 @@ def labelled_only(model: Any, example: dict[str, torch.Tensor], compiled: bool =
     def forward(*args: Any, labels: torch.Tensor | None = None, **inputs: Any) -> Any:
         if labels is None:
             return usual(*args, **inputs)
+        if "piece" in inputs:
+            attention = causal.config._attn_implementation
+            inputs["attention_mask"] = mask(attention, inputs.pop("piece"), inputs.pop("branch"))
         count = inputs.pop("num_items_in_batch", None)
+        inputs["use_cache"] = False  # Nothing is read twice; and a layer that writes to a cache is compiled for itself.
         if bare:
             loss = labelled_loss(head, decoder(*args, **inputs).last_hidden_state, labels, vocabulary, count)
         else:
@@ -69,11 +76,12 @@ def labelled_only(model: Any, example: dict[str, torch.Tensor], compiled: bool =
 
     causal.forward = forward
     if compiled:
-        decoder.compile(dynamic=False)
+        compile_layers(decoder)
     try:
         yield
     finally:
-        decoder._compiled_call_impl = None
+        for layer in layers(decoder):
+            layer._compiled_call_impl = None
         del causal.forward  # The class's own is below it.
 
 

@@ -69,9 +69,26 @@ def canonical(value: JSON) -> str:
     return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
-def digest(value: JSON) -> str:
-    """SHA-256 of the value's canonical JSON, 64 hex digits."""
-    return hashlib.sha256(canonical(value).encode("ascii")).hexdigest()
+def digest(value: JSON | Iterator[Any]) -> str:
+    """SHA-256 of the value's canonical JSON, 64 hex digits. An iterator counts as the list of what it gives (iterators
+    too), of which no two are held at a time.
+    """
+    made = hashlib.sha256()
+    for part in _parts(value):
+        made.update(part.encode("ascii"))
+    return made.hexdigest()
+
+
+def _parts(value: JSON | Iterator[Any]) -> Iterator[str]:
+    if not isinstance(value, Iterator):
+        yield canonical(value)
+        return
+    yield "["
+    for place, one in enumerate(value):
+        if place:
+            yield ","
+        yield from _parts(one)
+    yield "]"
 
 
 def digest_file(path: Path) -> str:

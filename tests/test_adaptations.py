@@ -22,6 +22,7 @@ from lab.adapt.recipe import SCHEDULES, Recipe
 from lab.adapt.replay import SelfReplay
 from lab.adapt.watch import Watch
 from lab.adapt.weights import WeightTraining
+from lab.attention import mask
 from lab.base import BaseModel
 from lab.corpus.corpus import Corpus
 from lab.packing import Piece, encode, rows
@@ -181,9 +182,10 @@ def test_kept_moments_are_those_of_general_text_at_the_base_s_weights(base, corp
     general = rows((part for piece in pieces for part in split(piece, 320)), 320)
     average = [torch.zeros_like(p) for p in loaded.model.parameters()]
     for _ in range(3):  # AdamW's second moment, written out: beta2 = 0.95.
-        batch = inputs(list(islice(general, 2)), loaded.tokenizer.pad_token_id, eager=False)
+        batch = inputs(list(islice(general, 2)), loaded.tokenizer.pad_token_id)
         loaded.model.zero_grad()
-        loaded.model.train()(**batch).loss.backward()
+        seen = mask("sdpa", batch.pop("piece"), batch.pop("branch"))
+        loaded.model.train()(**batch, attention_mask=seen).loss.backward()
         torch.nn.utils.clip_grad_norm_(loaded.model.parameters(), 1.0)
         for one, p in zip(average, loaded.model.parameters(), strict=True):
             one.mul_(0.95).add_(0.05 * p.grad**2)

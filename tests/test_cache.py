@@ -174,6 +174,7 @@ TABLE: dict[str, tuple[Callable[[Inputs, pytest.MonkeyPatch], None], str | None,
     # The search
     "a weight of the encoder": (tensor("encoder/model.safetensors"), f"vectors dense {FOUND}", None),
     "its pooling": (edit("encoder/1_Pooling/config.json", '"mean"', '"cls"'), f"vectors dense {FOUND}", None),
+    "the precision it computes in": (setting("dense", precision="bfloat16"), f"vectors dense {FOUND}", None),
     "the kind of index": (setting("dense", index="HNSW32"), f"dense {FOUND}", None),
     "a setting of BM25": (setting("bm25", b=0.5), f"bm25 {FOUND}", None),
     # The training

@@ -12,6 +12,7 @@ from chat_models import KINDS
 
 from lab.adapt.fit import inputs
 from lab.adapt.mixture import domain_texts
+from lab.attention import mask
 from lab.base import EMBEDDED, BaseModel
 from lab.exam.prompts import prompt
 from lab.framing import PLAIN, Frame, frame_of
@@ -91,10 +92,11 @@ def test_packed_texts_do_not_see_each_other_in_any_architecture(folders, kind, s
             for place in range(ids.shape[1] - len(branch) + asked, ids.shape[1]):
                 alone -= logs[place - 1, ids[0, place]].item()
                 tokens += 1
-    rows = inputs([pieces], model.tokenizer.pad_token_id, model.model.config._attn_implementation == "eager")
+    rows = inputs([pieces], model.tokenizer.pad_token_id)
+    seen = mask(model.model.config._attn_implementation, rows.pop("piece"), rows.pop("branch"))
     assert len(rows["input_ids"]) == 1
     with torch.no_grad():
-        assert model.model(**rows).loss.item() == pytest.approx(alone / tokens, rel=1e-4)
+        assert model.model(**rows, attention_mask=seen).loss.item() == pytest.approx(alone / tokens, rel=1e-4)
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -141,17 +141,16 @@ def test_a_built_folder_loads_like_any_other_model(tmp_path, monkeypatch, capsys
     assert {path.name for path in tmp_path.iterdir()} == {"base", "artifacts"}
 
 
-def taken_to(tokenizer, folder, tokens=9000):
-    size = replace(SIZES["tiny"], tokens=tokens, rows=1)
+def taken_to(tokenizer, folder, tokens=9000, probe_every=4):
+    size = replace(SIZES["tiny"], tokens=tokens, rows=1, probe_every=probe_every)
     model, _, reached = train(size, 0, "cpu", States(folder / "states", {}), folder / "stages")
     return model.state_dict(), reached
 
 
 @pytest.fixture
 def quick(monkeypatch, tokenizer):
-    """A state after every step, a probe after four, and no compiler: its minute is of no use here."""
+    """A state after every step, and no compiler: its minute is of no use here."""
     monkeypatch.setattr("lab.foundry.train.KEEP_SECONDS", 0.0)
-    monkeypatch.setattr("lab.foundry.train.PROBE_EVERY", 4)
     monkeypatch.setattr("lab.foundry.train.train_tokenizer", lambda *_: tokenizer)
     monkeypatch.setattr(shutil, "which", lambda _: None)
 
@@ -222,10 +221,9 @@ def test_a_probe_counts_the_first_tokens_of_answers(monkeypatch):
 def test_a_level_ends_once_it_is_passed_or_has_had_its_share(
     quick, tmp_path, monkeypatch, tokenizer, right, share, last
 ):
-    monkeypatch.setattr("lab.foundry.train.PROBE_EVERY", 1)
     monkeypatch.setattr("lab.foundry.train.LEVEL_SHARE", share)
     monkeypatch.setattr("lab.foundry.train.first_right", lambda model, batch: right)
-    _, reached = taken_to(tokenizer, tmp_path, 500 * len(LEVELS))
+    _, reached = taken_to(tokenizer, tmp_path, 500 * len(LEVELS), probe_every=1)
     assert reached.level == last
     assert reached.tokens >= 500 * len(LEVELS)
 

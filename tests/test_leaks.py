@@ -7,7 +7,8 @@ from random import Random
 
 import pytest
 
-from lab.exam.leaks import LeakGuard, one_slip, shingles, tokenise
+from lab.exam.leaks import LeakGuard, tokenise
+from lab.exam.near import one_slip, shingles
 from lab.exam.prompts import prompt
 from lab.records import LabError, Question
 from lab.worlds.general import GeneralWorld

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from lab.framing import Frame
-from lab.packing import Piece, batches, encode, pack, rows
+from lab.packing import Piece, batches, encode, encode_compactly, pack, rows
 from lab.records import TrainingText
 
 NO_LOSS = -100
@@ -82,6 +82,13 @@ def test_texts_become_pieces_letter_by_letter() -> None:
         Piece([*ids("Two."), 0], []),
         Piece(ids("E."), [([*ids("f g"), 0], 1)]),
     ]
+    compact = list(encode_compactly(Letters(), texts * 200))  # More than are encoded at a time.
+    listed = [Piece(list(piece.prefix), [(list(ids), prompt) for ids, prompt in piece.branches]) for piece in compact]
+    assert listed == encode(Letters(), texts) * 200
+    assert {piece.prefix.itemsize for piece in compact} == {4}
+    as_lists, packed = pack([listed[:4]], 40, pad=9), pack([compact[:4]], 40, pad=9)
+    assert packed.ids.tolist() == as_lists.ids.tolist()
+    assert packed.labels.tolist() == as_lists.labels.tolist()
     framed = encode(Letters(), texts, Frame("<", ">", end=7))
     assert framed[0] == Piece([*ids("One."), 0], [])
     assert framed[1] == Piece(ids("<Ab."), [([*ids("c1>x"), 7], 3), ([*ids("cde>yz"), 7], 4)])

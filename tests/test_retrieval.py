@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import math
 import socket
 from pathlib import Path
@@ -493,23 +494,115 @@ def test_settings_are_plain_values() -> None:
     assert settings["retriever"]["lexical"] == {"heading_weight": 5, "k1": 1.5, "b": 0.75}
 
 
-def test_openvino_gives_the_same_vectors(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    # It may bring absl's log handler, which keeps the stderr that it met, and later closes it.
-    with capsys.disabled():
-        pytest.importorskip("openvino")
-
+def without_connections(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*arguments: Any) -> None:
         raise AssertionError("a connection was opened")
 
     monkeypatch.setattr(socket.socket, "connect", refuse)
     monkeypatch.setattr(socket, "getaddrinfo", refuse)
-    texts = [f"Section {n} of the act. " * (n % 7 + 1) for n in range(23)]
+
+
+def has_bfloat16() -> bool:
+    import openvino
+
+    return "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+
+
+SECTIONS = [f"Section {n} of the act. " * (n % 7 + 1) for n in range(23)]
+
+
+def test_openvino_gives_the_same_vectors(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    # It may bring absl's log handler, which keeps the stderr that it met, and later closes it.
+    with capsys.disabled():
+        pytest.importorskip("openvino")
+    without_connections(monkeypatch)
     plain, fast = Embedder(None, "cpu"), Embedder(None, "cpu", "openvino")
     for one, two in ((plain.encode_passages, fast.encode_passages), (plain.encode_questions, fast.encode_questions)):
-        assert numpy.abs(one(texts) - two(texts)).max() < 2e-6
+        assert numpy.abs(one(SECTIONS) - two(SECTIONS)).max() < 2e-6
     assert fast.encode_passages([]).size == 0
-    assert plain.libraries() != fast.libraries()  # Neither takes the other's kept vectors.
-    with pytest.raises(LabError, match="openvino is for device=cpu"):
-        Embedder(None, "cuda", "openvino")
-    with pytest.raises(LabError, match=r"context\.retriever\.backend='onnx'"):
-        Dense(backend="onnx")
+    assert plain.key() != fast.key()  # Neither takes the other's kept vectors.
+
+
+# (texts that say what, questions that the text of the same place answers)
+SAID = [
+    "The harbour master lets no ship in after sunset.",
+    "Bread is sold by weight; the baker who sells short pays a fine.",
+    "A dog that bites is kept on a chain by its owner.",
+    "Children begin school in the year in which they become six.",
+    "Water is drawn from the town well without charge.",
+    "Whoever finds a purse brings it to the watch.",
+]
+ASKED = [
+    "When may ships come into the port?",
+    "What happens to a baker whose loaves are too light?",
+    "What must be done with an aggressive dog?",
+    "At what age do pupils start school?",
+    "How much does water from the well cost?",
+    "What should one do with lost money that one finds?",
+]
+
+
+@pytest.mark.parametrize(
+    ("backend", "precision", "least"),
+    # Rounding errors add up as in a random walk, to an angle. bfloat16 rounds by .0011 (2^-9 over the root of 3), some
+    # 50 times: .008, whose cosine is .99997. int8 divides a range of 6 deviations by 255 and rounds by .007, in 24
+    # products on both sides: .047, cosine .9989. The bounds allow four times and twice the angle.
+    [("torch", "bfloat16", 0.9995), ("openvino", "bfloat16", 0.9995), ("openvino", "int8", 0.995)],
+)
+def test_other_precisions_give_nearly_the_same_vectors(
+    backend: str, precision: str, least: float, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with capsys.disabled():
+        if backend == "openvino":
+            pytest.importorskip("openvino")
+            if precision == "bfloat16" and not has_bfloat16():
+                pytest.skip("this CPU has no bfloat16")
+    without_connections(monkeypatch)
+    plain, other = Embedder(None, "cpu"), Embedder(None, "cpu", backend, precision)
+    texts = [*SECTIONS, *SAID]
+    vectors = other.encode_passages(texts)
+    assert vectors.dtype == numpy.float32
+    assert numpy.linalg.norm(vectors, axis=1) == pytest.approx(1, abs=1e-6)  # Rounded numbers would not be.
+    cosines = (plain.encode_passages(texts) * vectors).sum(axis=1)
+    assert least < cosines.min()
+    assert cosines.min() < 1 - 1e-6  # It does compute in another precision.
+    assert (other.encode_questions(ASKED) @ vectors[-len(SAID) :].T).argmax(axis=1).tolist() == [*range(len(SAID))]
+    # A vector is its text's, whatever stands beside it in a batch.
+    alone = numpy.concatenate([other.encode_passages([text]) for text in SAID])
+    assert (alone * vectors[-len(SAID) :]).sum(axis=1).min() > 1 - (1 - least) / 10
+
+
+def test_kept_vectors_of_one_precision_are_not_taken_for_another() -> None:
+    told = ("cpu", "torch"), ("cpu", "openvino"), ("cpu", "torch", "bfloat16"), ("cuda", "torch", "bfloat16")
+    keys = [Embedder(None, *how).key() for how in (*told, *(("cpu", "openvino", p) for p in ("bfloat16", "int8")))]
+    assert all(one != other for one, other in itertools.combinations(keys, 2))
+    assert Embedder(None, "cuda").key() == keys[0]  # float32 is the same anywhere, but for what scores are rounded by.
+
+
+def test_a_cpu_without_bfloat16_refuses_it(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    with capsys.disabled():
+        openvino = pytest.importorskip("openvino")
+    monkeypatch.setattr(openvino.Core, "get_property", lambda *_: ["FP32", "INT8"])
+    with pytest.raises(LabError, match=r"precision=bfloat16: this CPU has none; choose float32 or int8"):
+        Embedder(None, "cpu", "openvino", "bfloat16").encode_passages(["a text"])
+    # int8 then computes all else in float32.
+    assert Embedder(None, "cpu", "openvino", "int8").encode_passages(["a text"]).shape == (1, 384)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"backend": "onnx"}, r"context\.retriever\.backend='onnx': choose torch or openvino"),
+        ({"precision": "int8"}, r"precision='int8': with backend=torch choose float32 or bfloat16"),
+        ({"precision": "float16"}, r"precision='float16': with backend=torch choose float32 or bfloat16"),
+        ({"backend": "openvino", "precision": None}, r"precision=None: with backend=openvino choose .* or int8"),
+    ],
+)
+def test_backends_and_precisions_that_there_are_not_are_refused(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(LabError, match=message):
+        Dense(**settings)
+
+
+def test_openvino_is_for_a_cpu() -> None:
+    with pytest.raises(LabError, match="openvino is for device=cpu; on cuda choose backend=torch"):
+        Embedder(None, "cuda", "openvino", "int8")

@@ -103,6 +103,14 @@ def test_digest_does_not_depend_on_the_order_of_keys() -> None:
         digest(float("nan"))
 
 
+def test_an_iterator_has_the_digest_of_its_list() -> None:
+    for value in ([], [1], [{"b": 2, "a": "é"}, None, [1, 2]]):
+        assert digest(iter(value)) == digest(value)
+    assert digest(iter((iter(()), iter([1, {"a": 2}]), [3], map(str, (4, 5))))) == digest(
+        [[], [1, {"a": 2}], [3], ["4", "5"]]
+    )
+
+
 def test_key_order_reuses_and_one_changed_value_does_not(tmp_path: Path) -> None:
     store = Store(tmp_path)
     first = store.artifact("index", {"a": 1, "b": 2}, write("x"))

@@ -6,22 +6,24 @@ from dataclasses import dataclass
 from typing import Any
 
 from lab import ranks
+from lab.attention import SPARSE
 
-# Operations from which compiling pays on a GPU: it takes about a minute, in which one does 1e16 of them. On two CPU
-# cores it takes as long and gains a tenth (benchmarks/README.md), and no training there is long enough.
+# Operations from which compiling pays on a GPU. On two CPU cores it takes a minute and gains a tenth
+# (benchmarks/README.md), and no training there is long enough.
 COMPILED_FROM = 5e16
 WORKERS = 2
 
 
 @dataclass(frozen=True)
 class Engine:
-    """mixed: products in bfloat16, weights and optimizer in float32. compiled: the decoder is compiled, and every row
-    is of one width. workers: processes that make batches beside the training.
+    """mixed: products in bfloat16, weights and optimizer in float32. compiled: the decoder's layers are, and every row
+    is of one width. workers: processes that make batches beside the training. attention: None is the model's own.
     """
 
     mixed: bool
     compiled: bool
     workers: int
+    attention: str | None = None
 
     def arguments(self) -> dict[str, Any]:
         """In the Trainer's words."""
@@ -32,16 +34,23 @@ class Engine:
         made = [
             "bfloat16 products" if self.mixed else "float32",
             *(["compiled"] if self.compiled else []),
+            *(["no attention to what is hidden"] if self.attention else []),
             f"{self.workers} processes making batches" if self.workers else "batches made in between",
         ]
         return ", ".join([*made, "fused AdamW"])
 
 
-def choose(device: str, operations: float) -> Engine:
-    """The engine for so many floating-point operations on `cpu` or `cuda`.
+def choose(device: str, operations: float, can_skip: bool) -> Engine:
+    """The engine for so many floating-point operations on `cpu` or `cuda`. can_skip: whether the model may take an
+    attention that skips what the packing hides; only compiled does it gain.
 
     Shards are not compiled; under DeepSpeed, which would make the weights themselves bfloat16, products are in float32.
     """
     gpu = device == "cuda"
     compiled = gpu and operations > COMPILED_FROM and not ranks.sharded()
-    return Engine(mixed=gpu and not ranks.zero(), compiled=compiled, workers=WORKERS if gpu else 0)
+    return Engine(
+        mixed=gpu and not ranks.zero(),
+        compiled=compiled,
+        workers=WORKERS if gpu else 0,
+        attention=SPARSE if compiled and can_skip else None,
+    )

@@ -16,6 +16,7 @@ from lab.adapt.engine import choose
 from lab.adapt.recipe import Recipe
 from lab.adapt.watch import Watch
 from lab.adapt.way import Way
+from lab.attention import as_it_is, attending, can_skip, computed_share
 from lab.flops import Counter, Flops, matrices
 from lab.loss import labelled_only
 from lab.packing import Piece, pack, rows
@@ -52,18 +53,17 @@ def fit(
     gathered = KEPT_STEPS * recipe.device_rows if before is not None else 0
 
     real = way.seen[-1]
-    engine = choose(workspace.device, matrices(model).training(real, real))
+    engine = choose(workspace.device, matrices(model).training(real, real), can_skip(model, recipe.row_tokens))
     log.info("training on %s: %s", workspace.device, engine)
-    eager = model.config._attn_implementation == "eager"
     width = recipe.row_tokens if engine.compiled else None
 
     def collate(batch: list[list[Piece]]) -> dict[str, torch.Tensor]:
-        return inputs(batch, tokenizer.pad_token_id, eager, width)
+        return inputs(batch, tokenizer.pad_token_id, width)
 
-    example = {name: value.to(model.device) for name, value in collate(packed[:1]).items() if name != "labels"}
+    example = {"input_ids": collate(packed[:1])["input_ids"].to(model.device)}
     shown = workspace.progress.step("training", real, "tokens")
-    taught = labelled_only(model, example, engine.compiled)
-    with TemporaryDirectory() as unused, shown as advance, deferred() as stop, taught:
+    attends, taught = attending(model, engine.attention), labelled_only(model, example, engine.compiled)
+    with TemporaryDirectory() as unused, shown as advance, deferred() as stop, taught, attends:
         way.begin(advance, stop)
         seed_everything(workspace.seed)
         while True:
@@ -74,6 +74,7 @@ def fit(
                     _gather_moments(trainer, model, map(collate, _batches(packed_before, recipe.device_rows)))
                 if not way.finished:  # It may have been killed after its last step.
                     trainer.train()
+                    trainer.check()
                 break
             except RuntimeError as error:
                 if not should_reduce_batch_size(error):
@@ -87,19 +88,18 @@ def fit(
     return {"padded_tokens": taken - real, **flops.cost(), **earlier}
 
 
-def inputs(batch: list[list[Piece]], pad: int, eager: bool, width: int | None = None) -> dict[str, torch.Tensor]:
-    """A batch of packed rows as a model's forward takes it. eager: whether that is its attention. width: of the rows,
-    None as their fullest needs.
+def inputs(batch: list[list[Piece]], pad: int, width: int | None = None) -> dict[str, torch.Tensor]:
+    """A batch of packed rows, as a model that is taught by `lab.loss.labelled_only` takes it. width: of the rows, None
+    as their fullest needs.
     """
     made = pack(batch, width or _width(batch), pad)
     # Models shift labels themselves; these stand one place early.
     labels = made.labels.roll(1, dims=1)
     labels[:, 0] = -100
-    mask = made.mask
-    if eager:
-        # The one implementation that adds a mask to its scores: as 1 and 0, true and false would hide nothing.
-        mask = torch.zeros(mask.shape).masked_fill(~mask, torch.finfo(torch.float32).min)
-    return {"input_ids": made.ids, "position_ids": made.positions, "attention_mask": mask, "labels": labels}
+    return {
+        "input_ids": made.ids, "position_ids": made.positions, "piece": made.piece, "branch": made.branch,
+        "labels": labels,
+    }  # fmt: skip
 
 
 def _width(batch: list[list[Piece]]) -> int:
@@ -110,12 +110,15 @@ def _width(batch: list[list[Piece]]) -> int:
 def _step_flops(model: Any, batch: dict[str, torch.Tensor]) -> Flops:
     """Of one more step's gradients, once all is trained: under the counter some operators round otherwise."""
     model.train()
+    given = {name: value.to(model.device) for name, value in batch.items()}
+    computed = computed_share(model, given["piece"], given["branch"])
     mixed = torch.autocast(model.device.type, torch.bfloat16, enabled=model.device.type == "cuda")
-    with Counter() as counter, mixed, torch.compiler.set_stance("force_eager"):  # What is compiled is not counted.
-        model(**{name: value.to(model.device) for name, value in batch.items()}).loss.backward()
+    with Counter() as counter, mixed, as_it_is(model):  # What is compiled is not counted.
+        model(**given).loss.backward()
     model.zero_grad()
     predicted = int((batch["labels"] != -100).sum())
-    return counter.flops(matrices(model).training(batch["input_ids"].numel(), predicted))
+    counted = counter.flops(matrices(model).training(batch["input_ids"].numel(), predicted))
+    return counted.attending(computed)
 
 
 def _batches(packed: Iterator[list[Piece]], size: int) -> Iterator[list[list[Piece]]]:

@@ -129,7 +129,7 @@ def cut(piece: Piece, tokens: int) -> Piece:
         return Piece(piece.prefix[:tokens], [])
     room = tokens - len(piece.prefix)
     # An empty branch keeps the beginning without loss, as it was.
-    branches: list[tuple[list[int], int]] = []
+    branches: list[tuple[Sequence[int], int]] = []
     for branch, prompt in piece.branches:
         kept = branch[: max(0, room)]
         room -= len(kept)

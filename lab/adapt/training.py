@@ -25,7 +25,7 @@ from lab.corpus.corpus import Corpus
 from lab.framing import Frame
 from lab.ledger import PRACTICE_BILL, REWORDED_BILL
 from lab.model import LanguageModel
-from lab.packing import Piece, encode, rows
+from lab.packing import Piece, encode_compactly, rows
 from lab.records import LabError, TrainingText, read_jsonl, write_jsonl
 from lab.runtime import versions
 from lab.states import States
@@ -245,18 +245,17 @@ class Training:
         seed = workspace.seed + SEEDS_APART * (after.link if after else 0)
         seen = {text.plain: text.source for text in (*domain, *rehearsed)}
 
-        def replayed(seed: int) -> Iterator[tuple[str, Piece]]:
-            for text in replay.texts(seed) if replay else ():
-                seen[text.plain] = f"replay {text.source}"
-                for piece in split(encode(tokenizer, [text], frame)[0], self.row_tokens):
-                    yield text.source, piece
-
         def cut(texts: Sequence[TrainingText]) -> list[tuple[str, Piece]]:
             return [
                 (text.source, part)
-                for text, piece in zip(texts, encode(tokenizer, texts, frame), strict=True)
+                for text, piece in zip(texts, encode_compactly(tokenizer, texts, frame), strict=True)
                 for part in split(piece, self.row_tokens)
             ]
+
+        def replayed(seed: int) -> Iterator[tuple[str, Piece]]:
+            for text in replay.texts(seed) if replay else ():
+                seen[text.plain] = f"replay {text.source}"
+                yield from cut([text])
 
         pieces, kept = cut(domain), cut(rehearsed) if rehearsed else []
         one_pass = sum(len(piece) for _, piece in pieces)

@@ -20,6 +20,7 @@ from lab.adapt.checkpoint import finite, learning, moments, restore_chance, rest
 from lab.adapt.engine import Engine
 from lab.adapt.recipe import Recipe
 from lab.adapt.watch import Watch
+from lab.attention import as_it_is
 from lab.meter import plus, read, used_since
 from lab.packing import Piece
 from lab.records import DivergedError, LabError, MemoryFullError
@@ -93,7 +94,7 @@ class Way:
         """Whether no row is left."""
         return self.done == self.steps
 
-    def trainer(self, collate: Callable[..., Any], unused: str, engine: Engine) -> Trainer:
+    def trainer(self, collate: Callable[..., Any], unused: str, engine: Engine) -> _Trainer:
         """A trainer of the rows that are left, with the whole schedule. unused: a folder, which it asks for."""
         recipe, workspace = self._recipe, self._workspace
         on_cpu = workspace.device == "cpu"
@@ -119,6 +120,7 @@ class Way:
                 **engine.arguments(),
                 ddp_find_unused_parameters=False,
                 dataloader_pin_memory=workspace.device == "cuda",
+                logging_nan_inf_filter=False,  # It would wait for every loss; such a loss ends the training.
                 disable_tqdm=True,
                 **workspace.reporting,
             ),
@@ -207,7 +209,7 @@ class Way:
         """Measure the model if it is time to and it has not been done."""
         tokens, rows = self._tokens(self.done), self._watch.rows
         if self.done in self._looks and (not rows or rows[-1]["tokens"] != tokens):
-            with torch.compiler.set_stance("force_eager"):  # Else every length would be compiled.
+            with as_it_is(self._model):  # Else every length would be compiled.
                 self._watch.look(self._model, tokens, self._advance)
             self._report({f"eval_{name}": seen for name, seen in self._watch.rows[-1].items() if seen is not None})
 
@@ -241,6 +243,7 @@ class _Trainer(Trainer):
 
     def __init__(self, way: Way, **settings: Any) -> None:
         self._way = way
+        self._newest: tuple[torch.Tensor, int] | None = None  # The last loss, and the steps before it.
         super().__init__(**settings)
 
     def create_accelerator_and_postprocess(self) -> None:
@@ -260,12 +263,19 @@ class _Trainer(Trainer):
 
     def compute_loss(self, model: Any, inputs: Any, *args: Any, **kwargs: Any) -> Any:
         loss: Any = super().compute_loss(model, inputs, *args, **kwargs)
+        before, self._newest = self._newest, (loss.detach(), self._way.done)
+        # A GPU is asked a step later, when it has the answer: else it would wait for the next step to be told.
+        self.check(self._newest if loss.device.type == "cpu" else before)
+        return loss
+
+    def check(self, asked: tuple[torch.Tensor, int] | None = None) -> None:
+        """DivergedError where a loss is no number, by default the last one."""
+        loss, steps = asked or self._newest or (torch.zeros(()), 0)
         if not torch.isfinite(loss):
             raise DivergedError(
-                f"the training loss is {loss.item()} after {self._way.done} steps; {self._way.lost()}: lower the "
-                "learning rate (training.learning_rate)"
+                f"the training loss is {loss.item()} after {steps} steps; {self._way.lost()}: lower the learning rate "
+                "(training.learning_rate)"
             )
-        return loss
 
     def report(self, look: dict[str, Any]) -> None:
         """Log a look beside the step's own loss, which logging anything takes for logged."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,12 +47,15 @@ class Bm25:
 
         def build(folder: Path) -> dict[str, JSON]:
             index = bm25s.BM25(k1=self.k1, b=self.b, method="lucene")
-            bags = [self._form(passage) for passage in corpus.passages]
-            if not any(bags):
+            # Words are numbered as they come, not as a set of this process happens to hold them, and kept as numbers.
+            numbers: dict[str, int] = {}
+            bags = [
+                array("i", [numbers.setdefault(word, len(numbers)) for word in self._form(passage)])
+                for passage in corpus.passages
+            ]
+            if not numbers:
                 raise LabError(f"corpus {corpus.name}: no word in it to search by; choose context=retrieved")
-            # In a fixed order: left to the library, words are numbered as a set of this process happens to hold them.
-            numbers = {word: number for number, word in enumerate(sorted({word for bag in bags for word in bag}))}
-            index.index(([[numbers[word] for word in bag] for bag in bags], numbers), show_progress=False)
+            index.index((bags, numbers), show_progress=False)
             index.save(folder, show_progress=False)
             return {"passages": len(corpus.passages)}
 

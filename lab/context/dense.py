@@ -10,7 +10,7 @@ import faiss
 
 from lab.code import digest_code
 from lab.context.base import best_first, check_passages, passage_form
-from lab.context.embedder import Embedder
+from lab.context.embedder import Embedder, check_precision
 from lab.context.vectors import CLOCKS, WORK, encode
 from lab.corpus.corpus import Corpus
 from lab.records import LabError
@@ -21,7 +21,6 @@ from lab.workspace import Workspace
 # How hard an index that is not exact looks: a graph follows so many candidates, an inverted file opens so many lists.
 GRAPH_CANDIDATES = 128
 LISTS_SHARE = 4
-BACKENDS = ("torch", "openvino")
 
 
 @dataclass(frozen=True)
@@ -31,20 +30,22 @@ class Dense:
     embedder: a sentence-transformers model folder; None is the installed all-MiniLM-L6-v2. index: a factory string of
     FAISS. `Flat` is exact, and the best choice up to about a million passages; `HNSW32` (Malkov and Yashunin 2018) or
     `IVF1024,Flat` (Jégou et al. 2011) find most of the same passages, sooner, in more. backend: `torch`, or `openvino`
-    (an extra), which encodes in less time on a CPU, to the same vectors but for the seventh digit.
+    (an extra), which encodes in less time on a CPU, to the same vectors but for the seventh digit. precision:
+    `float32`; `bfloat16`, for a GPU or a CPU that has it; `int8`, with openvino. What each gains and loses:
+    benchmarks/README.md.
     """
 
     embedder: str | None = None
     index: str = "Flat"
     backend: str = "torch"
+    precision: str = "float32"
 
     def __post_init__(self) -> None:
         if self.embedder is not None and not (isinstance(self.embedder, str) and self.embedder):
             raise LabError(
                 f"context.retriever.embedder={self.embedder!r}: the path of a model folder, or null, is needed"
             )
-        if self.backend not in BACKENDS:
-            raise LabError(f"context.retriever.backend={self.backend!r}: choose {' or '.join(BACKENDS)}")
+        check_precision(self.backend, self.precision)
         try:
             faiss.index_factory(64, self.index, faiss.METRIC_INNER_PRODUCT)
         except (RuntimeError, TypeError, NotImplementedError):
@@ -68,7 +69,7 @@ class Dense:
     def _prepare(self, corpus: Corpus, workspace: Workspace, before: Corpus | None) -> DenseRanker:
         check_passages(corpus)
         phase = "updating" if before else "indexing"
-        embedder = Embedder(self.embedder, workspace.device, self.backend)
+        embedder = Embedder(self.embedder, workspace.device, self.backend, self.precision)
 
         def build(folder: Path) -> dict[str, JSON]:
             forms = [passage_form(passage) for passage in corpus.passages]
@@ -86,9 +87,7 @@ class Dense:
                     )
                 index.train(made.vectors)
             index.add(made.vectors)
-            # Written by Python: faiss reports a full disk as an error of its own.
-            (folder / "index.faiss").write_bytes(faiss.serialize_index(index).data)
-            return {
+            noted = {
                 **{name: value for name, value in billed.cost.items() if name != "bytes"},
                 "passages": len(corpus.passages),
                 "passages_cut": made.cut,
@@ -96,6 +95,11 @@ class Dense:
                 "vector_bytes": billed.cost["bytes"],
                 "before": billed.before if anew else dict.fromkeys(("tokens", *WORK, *CLOCKS), 0),
             }
+            del billed, made  # The index has the vectors now.
+            # Written by Python, a part at a time: faiss reports a full disk as an error of its own.
+            with (folder / "index.faiss").open("wb") as file:
+                faiss.write_index(index, faiss.PyCallbackIOWriter(file.write))  # type: ignore[attr-defined]
+            return noted
 
         with workspace.ledger.phase(phase) as entry:
             key: dict[str, JSON] = {

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from sentence_transformers import SentenceTransformer
 
 SETTING = "context.retriever.embedder"
+# Which precisions each backend computes in.
+PRECISIONS = {"torch": ("float32", "bfloat16"), "openvino": ("float32", "bfloat16", "int8")}
 COUNTED_TEXTS = 8  # A batch on which operations are counted.
 
 
@@ -26,11 +28,13 @@ class Embedder:
     """Texts to unit vectors with a sentence-transformers model in a local folder; nothing is ever downloaded.
 
     folder: a model folder; None is the all-MiniLM-L6-v2 that is installed as a package. device: `cpu` or `cuda`.
-    backend: `torch`, or `openvino` on a CPU: see `lab.context.openvino`.
+    backend: `torch`, or `openvino` on a CPU: see `lab.context.openvino`. precision: one of `PRECISIONS[backend]`; what
+    comes out is float32 in any case.
     LabError where the folder is missing, is no sentence-transformers model, or asks for code of its own.
     """
 
-    def __init__(self, folder: str | None, device: str, backend: str = "torch") -> None:
+    def __init__(self, folder: str | None, device: str, backend: str = "torch", precision: str = "float32") -> None:
+        check_precision(backend, precision)
         if backend == "openvino" and device != "cpu":
             raise LabError(f"context.retriever.backend=openvino is for device=cpu; on {device} choose backend=torch")
         if folder is None:
@@ -41,6 +45,7 @@ class Embedder:
             self.folder = Path(folder)
         self._device = device
         self._backend = backend
+        self._precision = precision
         self._model: SentenceTransformer | None = None
         self._digest: str | None = None
         self._padded = 0  # Tokens that filled up batches, of all that was encoded.
@@ -90,13 +95,14 @@ class Embedder:
             return self._encode(model.encode_query, texts, advance)
 
     def key(self) -> dict[str, JSON]:
-        """What a vector depends on beside its text: the model, and what its last digits depend on. Not the device:
-        scores are rounded above what another one changes.
+        """What a vector depends on beside its text: the model, and what its last digits depend on. Not the device,
+        where it is float32: scores are rounded above what another one changes.
         """
         libraries = ["sentence-transformers", "transformers", "torch"]
         libraries += ["openvino"] if self._backend == "openvino" else []
         return {
             "embedder": self.digest(),
+            "precision": self._precision if self._precision == "float32" else [self._precision, self._device],
             "code": digest_code(__name__),
             "versions": {name: versions()[name] for name in libraries},
         }
@@ -137,13 +143,30 @@ class Embedder:
                     str(self.folder),
                     device=self._device,
                     local_files_only=True,
-                    # Weights are read from safetensors only: the older format can run code. float32: bfloat16 on a CPU
-                    # is a hundred times slower, and scores should not depend on the device.
-                    model_kwargs={"use_safetensors": True, "dtype": torch.float32},
+                    # Weights are read from safetensors only: the older format can run code. OpenVINO is given float32.
+                    model_kwargs={
+                        "use_safetensors": True,
+                        "dtype": getattr(torch, self._precision) if self._backend == "torch" else torch.float32,
+                    },
                 )
+                # Pooled and normalised in float32, whatever the transformer computes in.
+                self._model[0].register_forward_hook(_widened)
                 if self._backend == "openvino":
-                    take_over(self._model, _threads())
+                    take_over(self._model, _threads(), self._precision)
         return self._model
+
+
+def check_precision(backend: str, precision: str) -> None:
+    """LabError unless there is such a backend, and it computes in such a precision."""
+    if backend not in PRECISIONS:
+        raise LabError(f"context.retriever.backend={backend!r}: choose {' or '.join(PRECISIONS)}")
+    if precision not in PRECISIONS[backend]:
+        choices = " or ".join(PRECISIONS[backend])
+        raise LabError(f"context.retriever.precision={precision!r}: with backend={backend} choose {choices}")
+
+
+def _widened(module: Any, given: Any, made: dict[str, Any]) -> None:
+    made["token_embeddings"] = made["token_embeddings"].float()
 
 
 def _threads() -> int:

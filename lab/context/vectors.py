@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,8 +18,9 @@ from lab.workspace import Workspace
 # What an artifact of vectors tells of its making, as the ledger names it.
 WORK = ("padded_tokens", "flops", "flops_formula")
 CLOCKS = ("seconds", "cpu_seconds", "joules")
-# So many texts are written at a time: what a stopped encoding has finished is kept.
-CHUNK = 4096
+# What a stopped encoding has finished is kept: so many texts are written at a time, or a share of those that are kept
+# already, since each writing waits for the disk. By count and not by time: who goes on cuts as who was not stopped.
+CHUNK, KEPT_SHARE = 4096, 1 / 8
 
 
 @dataclass(frozen=True)
@@ -43,32 +44,66 @@ def encode(texts: Sequence[str], embedder: Embedder, workspace: Workspace) -> En
     corpus. Equal texts are encoded once.
     """
     owner = embedder.key()
-    by_name = {_name(text): text for text in texts}
-    known: dict[str, tuple[numpy.ndarray, int, bool]] = {}
+    first: dict[bytes, int] = {}  # By a text's name, its first place.
+    places = numpy.array([first.setdefault(_name(text), place) for place, text in enumerate(texts)], dtype=numpy.int64)
+    rows = _Rows(first, len(texts))
     notes: dict[str, JSON] = {}
     cost, before = Shares((*WORK, "bytes")), Shares((*WORK, *CLOCKS))
     for artifact in workspace.store.kept("vectors", owner):
-        rows = [row for row in _rows(artifact) if row[0] in by_name and row[0] not in known]
-        known.update(rows)
-        before.add(artifact, len(rows))
-    missing = [name for name in by_name if name not in known]
+        before.add(artifact, rows.take(artifact))
+    missing = [place for place in first.values() if not rows.known[place]]
     if missing:
         with workspace.progress.step("encoding", len(missing), "passages") as advance:
-            for first in range(0, len(missing), CHUNK):
-                names = missing[first : first + CHUNK]
-                artifact = _encode({name: by_name[name] for name in names}, embedder, workspace, owner, advance)
-                known.update(_rows(artifact))
-                cost.add(artifact, len(names))
+            done = 0
+            while done < len(missing):
+                kept = len(first) - len(missing) + done
+                some = missing[done : done + max(CHUNK, int(kept * KEPT_SHARE))]
+                artifact = _encode([texts[place] for place in some], embedder, workspace, owner, advance)
+                cost.add(artifact, rows.take(artifact))
                 notes |= {name: value for name, value in artifact.cost.items() if name == "flops_note"}
-    found = [known[_name(text)] for text in texts]
-    fresh = sum(known[name][1] for name in missing)
+                done += len(some)
+    rows.repeat(places)
+    fresh = int(rows.tokens[missing].sum())
     return Encoded(
-        vectors=numpy.stack([vector for vector, _, _ in found]),
-        cut=sum(cut for _, _, cut in found),
+        vectors=rows.vectors,
+        cut=int(rows.cut.sum()),
         encoded=len(missing),
         cost={"tokens": fresh, **cost.sums, **notes},
-        before={"tokens": sum(tokens for _, tokens, _ in found) - fresh, **before.sums},
+        before={"tokens": int(rows.tokens.sum()) - fresh, **before.sums},
     )
+
+
+class _Rows:
+    """What is known of each text, at its place: vectors (float32), tokens, cut; known: whether anything is."""
+
+    def __init__(self, places: Mapping[bytes, int], texts: int) -> None:
+        """places: of texts by their names."""
+        self._places = places
+        self.vectors = numpy.empty((texts, 0), dtype=numpy.float32)  # As wide as they are found to be.
+        self.tokens = numpy.zeros(texts, dtype=numpy.int64)
+        self.cut = numpy.zeros(texts, dtype=bool)
+        self.known = numpy.zeros(texts, dtype=bool)
+
+    def take(self, artifact: Artifact) -> int:
+        """Note what an artifact has that is not known yet. Returns how many texts that are."""
+        arrays = load_file(artifact.path / "vectors.safetensors")
+        names = arrays["names"].tobytes()
+        size = hashlib.sha256().digest_size
+        at = numpy.array([self._places.get(names[row : row + size], -1) for row in range(0, len(names), size)])
+        taken = numpy.flatnonzero((at >= 0) & ~self.known[at])
+        at = at[taken]
+        if not self.known.any():
+            self.vectors = numpy.empty((len(self.known), arrays["vectors"].shape[1]), dtype=numpy.float32)
+        for name, of in (("vectors", self.vectors), ("tokens", self.tokens), ("cut", self.cut)):
+            of[at] = arrays[name][taken]
+        self.known[at] = True
+        return len(taken)
+
+    def repeat(self, places: numpy.ndarray) -> None:
+        """Give each text what is known at the place that is told for it."""
+        others = numpy.flatnonzero(places != numpy.arange(len(places)))
+        for of in (self.vectors, self.tokens, self.cut):
+            of[others] = of[places[others]]
 
 
 class Shares:
@@ -87,34 +122,24 @@ class Shares:
                 self.sums[name] = None if part is None or sum_ is None else sum_ + part
 
 
-def _name(text: str) -> str:
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+def _name(text: str) -> bytes:
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
 
 
 def _encode(
-    texts: dict[str, str],
-    embedder: Embedder,
-    workspace: Workspace,
-    owner: dict[str, JSON],
-    advance: Callable[[int], None],
+    texts: list[str], embedder: Embedder, workspace: Workspace, owner: dict[str, JSON], advance: Callable[[int], None]
 ) -> Artifact:
+    names = b"".join(map(_name, texts))
+
     def build(folder: Path) -> dict[str, JSON]:
-        tokens, cut = embedder.count_tokens(list(texts.values()))
+        tokens, cut = embedder.count_tokens(texts)
         arrays = {
-            "vectors": embedder.encode_passages(list(texts.values()), advance),
-            "names": numpy.frombuffer(bytes.fromhex("".join(texts)), dtype=numpy.uint8).reshape(-1, 32),
+            "vectors": embedder.encode_passages(texts, advance),
+            "names": numpy.frombuffer(names, dtype=numpy.uint8).reshape(len(texts), -1),
             "tokens": numpy.array(tokens, dtype=numpy.int32),
             "cut": numpy.array(cut, dtype=numpy.uint8),
         }
         save_file(arrays, folder / "vectors.safetensors")
-        return {"texts": len(texts), "tokens": sum(tokens), **embedder.work(list(texts.values()))}
+        return {"texts": len(texts), "tokens": sum(tokens), **embedder.work(texts)}
 
-    return workspace.store.artifact("vectors", {**owner, "texts": list(texts)}, build)
-
-
-def _rows(artifact: Artifact) -> Iterator[tuple[str, tuple[numpy.ndarray, int, bool]]]:
-    arrays = load_file(artifact.path / "vectors.safetensors")
-    for name, vector, tokens, cut in zip(
-        arrays["names"], arrays["vectors"], arrays["tokens"].tolist(), arrays["cut"].tolist(), strict=True
-    ):
-        yield name.tobytes().hex(), (vector, tokens, bool(cut))
+    return workspace.store.artifact("vectors", {**owner, "texts": hashlib.sha256(names).hexdigest()}, build)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 from lab.ledger import Entry
 from lab.records import Document, LabError, Passage, Question
@@ -67,15 +68,13 @@ class Corpus:
     @cached_property
     def digest(self) -> str:
         """SHA-256 over all content; the name is not part of it."""
-        parts = (self.documents, self.passages)
-        content = [[dataclasses.asdict(row) for row in part] for part in parts]
-        reworded = [dataclasses.asdict(row) for row in self.reworded]
-        return digest([*content, [question.row for question in self.practice], reworded])
+        practice = (question.row for question in self.practice)
+        return digest(iter((_rows(self.documents), _rows(self.passages), practice, _rows(self.reworded))))
 
     @cached_property
     def passages_digest(self) -> str:
         """SHA-256 over the passages alone: what an index depends on. Other practice leaves it as it is."""
-        return digest([dataclasses.asdict(passage) for passage in self.passages])
+        return digest(_rows(self.passages))
 
     def passage(self, id: str) -> Passage:
         """The passage of this id. LabError where there is none."""
@@ -87,6 +86,10 @@ class Corpus:
     @cached_property
     def _by_id(self) -> dict[str, Passage]:
         return {passage.id: passage for passage in self.passages}
+
+
+def _rows(records: Iterable[Document | Passage]) -> Iterator[dict[str, Any]]:
+    return map(dataclasses.asdict, records)
 
 
 def _first_repeated(ids: Iterable[str]) -> str | None:

@@ -6,12 +6,11 @@ A fact that stands in the corpus is the point of the lab; a question that stands
 from __future__ import annotations
 
 import logging
-import math
-from bisect import bisect_right
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from lab.exam.near import SHINGLE, SLIP_SHINGLES, Near
 from lab.exam.rewording import Rewordings
 from lab.exam.segments import QUESTION_MARKS, SegmentedText, half_words, tokenise
 from lab.progress import step
@@ -22,16 +21,12 @@ log = logging.getLogger(__name__)
 EXACT, GRAM, NEAR, REWORDED = "exact", "13-gram", "near-duplicate", "reworded"
 
 GRAM_WORDS = 13
-SHINGLE = 5  # characters
-LEAST_JACCARD = 0.8
-ROUNDING = 1e-9  # 0.8 has no exact binary form
-# A slip changes at most three characters of a question (see `one_slip`), so at most 4 + 3 of its shingles.
-SLIP_CHARACTERS = 3
-SLIP_SHINGLES = SHINGLE - 1 + SLIP_CHARACTERS
 # Below either, a question says too little to be told from a heading or a phrase.
 LEAST_WORDS, LEAST_CHARACTERS = 4, SLIP_SHINGLES + SHINGLE
 TAIL_TOKENS = 4
-BATCH_CHARACTERS = 2_000_000
+# Texts are read so many characters at a time, and for each batch the questions are put in another order: at least so
+# many times the exam's characters keep that a part of the reading.
+BATCH_CHARACTERS, BATCH_EXAMS = 2_000_000, 4
 
 LEAKS_SHOWN, LEAKS_NAMED = 5, 200
 
@@ -75,8 +70,7 @@ class LeakGuard:
 
     allow: whether `check` notes what it finds instead of refusing it. leaked: ids of the questions that it noted.
 
-    Near-duplicates are found without comparing all pairs, and without missing any: a text that shares most 5-grams
-    with a question holds one of its rarest (prefix filtering, Bayardo et al. 2007), and only those are looked up.
+    Near-duplicates are found without comparing all pairs, and without missing any: see `lab.exam.near`.
     """
 
     def __init__(self, questions: Sequence[Question], allow: bool = False) -> None:
@@ -84,10 +78,10 @@ class LeakGuard:
         self.leaked: set[str] = set()
         self._ids = [question.id for question in questions]
         self._short: dict[tuple[str, ...], list[tuple[int, bool]]] = defaultdict(list)
-        # By last tokens, as most questions begin alike: whole token lists that end so, and the question's number.
-        self._tails: dict[tuple[str, ...], list[tuple[list[str], int]]] = defaultdict(list)
+        # By last tokens, as most questions begin alike, the lengths of those that end so; by all tokens, their numbers.
+        self._lengths: dict[tuple[str, ...], set[int]] = defaultdict(set)
+        self._whole: dict[tuple[str, ...], list[int]] = defaultdict(list)
         self._grams: dict[tuple[str, ...], set[int]] = defaultdict(set)
-        self._nears: list[_Near] = []
         long: list[tuple[int, list[str]]] = []
         for number, question in enumerate(questions):
             tokens = tokenise(question.question)
@@ -97,17 +91,19 @@ class LeakGuard:
                 self._short[tuple(tokens)].append((number, asks))
             else:
                 self._index(tokens, number)
-                self._nears.append(_Near(number, string))
                 long.append((number, tokens))
             for given in map(tokenise, question.given):
                 if sum(map(half_words, given)) >= 2 * GRAM_WORDS:
                     self._index(given, number)
         self._short_lengths = sorted({len(tokens) for tokens in self._short} - {0})
+        self._near = Near((number, " ".join(tokens)) for number, tokens in long)
         self._rewordings = Rewordings(long)
-        self._shingles = frozenset(shingle for one in self._nears for shingle in one.shingles)
+        exam_characters = sum(len(question.question) for question in questions)
+        self._batch_characters = max(BATCH_CHARACTERS, BATCH_EXAMS * exam_characters)
 
     def _index(self, tokens: list[str], number: int) -> None:
-        self._tails[tuple(tokens[-TAIL_TOKENS:])].append((tokens, number))
+        self._lengths[tuple(tokens[-TAIL_TOKENS:])].add(len(tokens))
+        self._whole[tuple(tokens)].append(number)
         for _, gram in _stretches(tokens):
             self._grams[gram].add(number)
 
@@ -121,14 +117,15 @@ class LeakGuard:
         for identity, text in texts:
             named.setdefault(text, identity)
         with step("leak guard", len(named), "texts") as advance:
-            for batch in _batches(named):
-                rare = self._rarest(read for _, read in batch)
+            for batch in _batches(named, self._batch_characters):
+                near = self._near.index(read for _, read in batch)
                 reworded = self._rewordings.index(read.tokens for _, read in batch)
                 for identity, read in batch:
                     found: dict[int, tuple[str, int]] = {}  # question's number -> how, and in which segment it begins
                     self._exact(read, found)
                     self._thirteen(read, found)
-                    self._near(read, rare, found)
+                    for number, segment in near.find(read, found):
+                        found[number] = (NEAR, segment)
                     for segment, tokens, line, asks in read.sentences():
                         for number in self._rewordings.find(tokens, line, asks, reworded):
                             found.setdefault(number, (REWORDED, segment))
@@ -166,9 +163,8 @@ class LeakGuard:
     def _exact(self, read: SegmentedText, found: dict[int, tuple[str, int]]) -> None:
         tokens = read.tokens
         for end, tail in enumerate(_grams(tokens, TAIL_TOKENS), TAIL_TOKENS):
-            for wanted, number in self._tails.get(tail, ()):
-                start = end - len(wanted)
-                if start >= 0 and tokens[start:end] == wanted:
+            for start in (end - length for length in self._lengths.get(tail, ()) if length <= end):
+                for number in self._whole.get(tuple(tokens[start:end]), ()):
                     found.setdefault(number, (EXACT, read.segment_of_token(start)))
         if not self._short_lengths:
             return
@@ -189,103 +185,18 @@ class LeakGuard:
             for number in self._grams.get(gram, ()):
                 found.setdefault(number, (GRAM, read.segment_of_token(start)))
 
-    def _rarest(self, batch: Iterable[SegmentedText]) -> dict[str, list[_Near]]:
-        """Each question under as many of its shingles as a near-duplicate cannot do without, the rarest of `batch`.
 
-        Counted in the texts, not in the exam: these know the exam's names well, but hardly its way of asking.
-        """
-        count: Counter[str] = Counter()
-        for read in batch:
-            count.update(filter(self._shingles.__contains__, shingles(read.string)))
-        rare: dict[str, list[_Near]] = defaultdict(list)
-        for one in self._nears:
-            rarest = sorted(one.shingles, key=lambda shingle: (count[shingle], shingle))
-            for shingle in rarest[: len(rarest) - one.needed + 1]:
-                rare[shingle].append(one)
-        return rare
-
-    def _near(self, read: SegmentedText, rare: dict[str, list[_Near]], found: dict[int, tuple[str, int]]) -> None:
-        candidates: dict[int, set[_Near]] = defaultdict(set)  # by segment
-        for place, shingle in enumerate(shingles(read.string)):
-            if shingle in rare:
-                candidates[bisect_right(read.starts, place) - 1].update(rare[shingle])
-        for segment, ones in candidates.items():
-            sought = {one for one in ones if one.number not in found}
-            if not sought:
-                continue
-            # The same subject is spoken of often: most candidates fall to one look at all that stands around.
-            longest = max(one.longest for one in sought)
-            around = set(shingles(read.around(segment, longest)))
-            sought = {one for one in sought if len(one.shingles & around) >= one.needed}
-            if not sought:
-                continue
-            for first, string in read.runs(segment, longest):
-                its = frozenset(shingles(string))
-                for one in sought:
-                    if len(string) <= one.longest and one.is_like(string, its):
-                        found.setdefault(one.number, (NEAR, first))
-
-
-class _Near:
-    """A question as near-duplicates of it are sought.
-
-    needed: the fewest shingles that a near-duplicate shares. longest: the most characters of a run of segments that is
-    looked at; a longer one could be like the question only by saying the same again and again.
-    """
-
-    def __init__(self, number: int, string: str) -> None:
-        self.number = number
-        self.shingles = frozenset(shingles(string))
-        by_jaccard = math.ceil(LEAST_JACCARD * len(self.shingles) - ROUNDING)
-        self.needed = max(1, min(by_jaccard, len(self.shingles) - SLIP_SHINGLES))
-        self.longest = 3 * len(string) // 2
-        self._string = string
-
-    def is_like(self, string: str, its: frozenset[str]) -> bool:
-        """Whether `string`, with its shingles, is a near-duplicate."""
-        shared = len(self.shingles & its)
-        if shared < self.needed:
-            return False
-        union = len(self.shingles) + len(its) - shared
-        return shared >= LEAST_JACCARD * union - ROUNDING or one_slip(self._string, string)
-
-
-def _batches(named: Mapping[str, str]) -> Iterator[list[tuple[str, SegmentedText]]]:
-    """(id, text) of texts by id, so many at a time as memory holds with ease: tokens take far more than the text."""
+def _batches(named: Mapping[str, str], most: int) -> Iterator[list[tuple[str, SegmentedText]]]:
+    """(id, text) of texts by id, about `most` characters at a time: tokens take far more memory than the text."""
     batch: list[tuple[str, SegmentedText]] = []
     characters = 0
     for text, identity in named.items():
         batch.append((identity, SegmentedText(text)))
         characters += len(text)
-        if characters >= BATCH_CHARACTERS:
+        if characters >= most:
             yield batch
             batch, characters = [], 0
     yield batch
-
-
-def shingles(string: str) -> list[str]:
-    """Every stretch of 5 characters, in order."""
-    return [string[place : place + SHINGLE] for place in range(len(string) - SHINGLE + 1)]
-
-
-def one_slip(question: str, other: str) -> bool:
-    """Whether two strings differ in one place by one character changed, missing or added, or two swapped.
-
-    Most misspellings are one such slip (Damerau 1964). Spaces at that place do not count, so `what s` (from `What's`)
-    and `whats` are one slip from `what is`, and so is a Chinese text with a character left out.
-    """
-    shorter = min(len(question), len(other))
-    head = 0
-    while head < shorter and question[head] == other[head]:
-        head += 1
-    tail = 0
-    while tail < shorter - head and question[-1 - tail] == other[-1 - tail]:
-        tail += 1
-    old, new = question[head : len(question) - tail], other[head : len(other) - tail]
-    if max(len(old), len(new)) > SLIP_CHARACTERS:
-        return False
-    old, new = old.replace(" ", ""), new.replace(" ", "")
-    return max(len(old), len(new)) <= 1 or (len(old) == 2 and old == new[::-1])
 
 
 def _stretches(tokens: list[str]) -> Iterator[tuple[int, tuple[str, ...]]]:

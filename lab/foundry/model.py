@@ -8,13 +8,16 @@ import torch
 from torch.nn import functional
 from transformers import PreTrainedTokenizerFast, Qwen3Config, Qwen3ForCausalLM
 
+from lab.attention import mask
 from lab.muon import Muon
 from lab.packing import Batch
 
 
 @dataclass(frozen=True)
 class Size:
-    """A model's shape and how much it is taught. tokens: the whole budget, in real (not padded) tokens."""
+    """A model's shape and how much it is taught. tokens: the whole budget, in real (not padded) tokens. probe_every:
+    steps, after which alone a level can end, so that those between are known beforehand.
+    """
 
     hidden: int
     layers: int
@@ -25,19 +28,21 @@ class Size:
     tokens: int
     rows: int
     row_tokens: int = 512
+    probe_every: int = 100
 
 
 SIZES = {
     "tiny": Size(128, 4, 4, 512, 2304, 150, 26_000_000, rows=4),
-    "small": Size(512, 8, 8, 1536, 4096, 20_000, 2_000_000_000, rows=128),
-    "medium": Size(768, 16, 12, 2304, 4096, 50_000, 5_000_000_000, rows=128),
+    "small": Size(512, 8, 8, 1536, 4096, 20_000, 2_000_000_000, rows=32, probe_every=400),
+    "medium": Size(768, 16, 12, 2304, 4096, 50_000, 5_000_000_000, rows=128, probe_every=400),
 }
 
 
 def answer_scores(model: Qwen3ForCausalLM, batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
     """(loss, right) for each labelled token of the batch, both of shape (labelled tokens,)."""
+    seen = mask(model.config._attn_implementation, batch.piece, batch.branch)
     hidden = model.model(
-        input_ids=batch.ids, attention_mask=batch.mask, position_ids=batch.positions, use_cache=False
+        input_ids=batch.ids, attention_mask=seen, position_ids=batch.positions, use_cache=False
     ).last_hidden_state
     chosen = batch.labels != -100
     logits = model.lm_head(hidden[chosen]).float()

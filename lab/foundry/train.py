@@ -14,6 +14,7 @@ import torch
 from transformers import PreTrainedTokenizerFast, Qwen3ForCausalLM
 
 from lab.adapt.checkpoint import learning, moments, restore_moments, restore_weights, save_moments, save_weights
+from lab.attention import SPARSE, compile_layers
 from lab.curriculum import train_tokenizer
 from lab.foundry.lessons import Lessons, loaded, probe_batch
 from lab.foundry.model import Size, answer_scores, first_right, new_model, optimizers
@@ -29,7 +30,6 @@ PASSED = 0.9  # Share of a probe's answers that ends a level.
 LEVEL_SHARE = 0.2  # The most of all tokens that a level takes, the last one excepted.
 DECAY_SHARE = 0.4  # The last part of the tokens, over which the learning rates fall to zero.
 WARM_UP_STEPS = 50
-PROBE_EVERY = 100  # Steps. Only then can a level end, so that those between are known beforehand.
 KEEP_SECONDS = 60.0
 # What is kept of the way beside the end, by share of the tokens: `model.stage=` takes one instead of the end.
 STAGES = {"third": 1 / 3, "before_decay": 1 - DECAY_SHARE}
@@ -68,7 +68,10 @@ def train(
             restore_moments(state.path, optimizer, str(number))
         reached = Reached(**state.noted["reached"])
         print(f"goes on after {reached.tokens:,} tokens, kept in {state.path}", flush=True)
-    if device == "cuda" or shutil.which("g++"):  # A quarter more tokens a second on two cores, for a minute at first.
+    if device == "cuda":
+        model.set_attn_implementation(SPARSE)
+        compile_layers(model.model)
+    elif shutil.which("g++"):  # A quarter more tokens a second on two cores, for a minute at first.
         model.model.compile(dynamic=False)
     begun = time.perf_counter() - reached.seconds
     saved = time.perf_counter()
@@ -81,8 +84,8 @@ def train(
 
     with deferred() as stop:
         while reached.tokens < size.tokens:
-            done = reached.steps % PROBE_EVERY
-            segment = range(reached.steps - done, reached.steps - done + PROBE_EVERY)
+            done = reached.steps % size.probe_every
+            segment = range(reached.steps - done, reached.steps - done + size.probe_every)
             for batch in loaded(Lessons(tokenizer, world, size, seed, reached.level, segment, done), device):
                 _set_rates(chosen, peaks, size, reached)
                 loss = _step(model, batch.to(device), chosen, device, reached.steps)
@@ -93,7 +96,7 @@ def train(
                 for stage, share in STAGES.items():
                     if before < share * size.tokens <= reached.tokens:
                         save(model, tokenizer, stages / stage, reached)
-                if reached.steps % PROBE_EVERY == 0:
+                if reached.steps % size.probe_every == 0:
                     asked = probe_batch(tokenizer, world, size, seed, reached.level, reached.steps)
                     _end_level(model, asked.to(device), size, reached)
                 if stop.asked or time.perf_counter() - saved > KEEP_SECONDS:
