@@ -228,6 +228,7 @@ def command_line(earlier: Routes | None = None) -> int:
     if not ranks.rank():
         return _command_line(earlier)
     with TemporaryDirectory() as unused:
+        sys.argv = [word for word in sys.argv if word != "-v"]
         sys.argv += ["-q", f"hydra.run.dir={unused}", f"hydra.sweep.dir={unused}", "hydra.output_subdir=null"]
         logging.disable()
         try:

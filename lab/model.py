@@ -130,7 +130,7 @@ class LanguageModel:
         """How many tokens plain texts have, special ones included."""
         return sum(len(ids) for ids in as_words(self.tokenizer, texts))
 
-    @torch.inference_mode()
+    @torch.no_grad()  # And no inference mode: split weights are put together in memory that training goes on with.
     def generate(
         self,
         prompts: Sequence[str],

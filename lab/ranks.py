@@ -37,18 +37,42 @@ def parts() -> int:
     return int(os.environ.get("ACCELERATE_GRADIENT_ACCUMULATION_STEPS", 1))
 
 
+def sharded() -> bool:
+    """Whether weights, gradients and moments are split over the processes while they train: FSDP2."""
+    return _told("ACCELERATE_USE_FSDP")
+
+
+def zero() -> bool:
+    """Whether gradients and moments alone are, by DeepSpeed's ZeRO."""
+    return _told("ACCELERATE_USE_DEEPSPEED")
+
+
 def join(device: str) -> None:
     """Meet the other processes; from now on `cuda` is this one's own board. Where there are none nothing is done.
 
-    LabError where weights would be split over them: rank 0 writes what it holds, and that must be all.
+    LabError where weights would be split over them in a way that the lab cannot put together again.
     """
-    for how in ("FSDP", "DEEPSPEED"):
-        if os.environ.get(f"ACCELERATE_USE_{how}", "false").lower() == "true":
-            raise LabError(f"accelerate launch: {how} splits the weights, which the lab cannot keep; use ddp.yml")
+    if zero() and os.environ.get("ACCELERATE_DEEPSPEED_ZERO_STAGE") not in ("1", "2"):
+        raise LabError(
+            "accelerate launch: DeepSpeed needs zero_stage: 2 in accelerate's own file, see conf/accelerate/"
+            "deepspeed.yml; fsdp2.yml splits the weights too"
+        )
+    if sharded() and (os.environ.get("FSDP_VERSION") != "2" or _told("FSDP_CPU_RAM_EFFICIENT_LOADING")):
+        raise LabError(
+            "accelerate launch: FSDP needs fsdp_version: 2, and fsdp_cpu_ram_efficient_loading: false, since every "
+            "process reads the base; see conf/accelerate/fsdp2.yml"
+        )
     if count() > 1:
         from accelerate import PartialState
 
-        PartialState(cpu=device == "cpu", timeout=PATIENCE)
+        how: dict[str, Any] = {"cpu": device == "cpu"}
+        if zero() and device == "cpu":  # Asked for CPUs, accelerate would leave DeepSpeed out.
+            how = {"backend": "gloo"}
+        PartialState(**how, timeout=PATIENCE)
+
+
+def _told(name: str) -> bool:
+    return os.environ.get(name, "false").lower() == "true"
 
 
 def let_first_speak() -> None:
@@ -66,16 +90,16 @@ def told(word: Any) -> Any:
     return broadcast_object_list([word])[0]
 
 
-def agreed(*flags: bool) -> list[bool]:
-    """Each flag: whether it is up with any rank, so that all do the same after a step."""
+def agreed(*numbers: int) -> list[int]:
+    """Of each number the largest that any rank gave, so that all do the same after a step."""
     if count() == 1:
-        return list(flags)
+        return list(numbers)
     import torch
     from accelerate import PartialState
 
-    up = torch.tensor(flags, dtype=torch.int, device=PartialState().device)
-    torch.distributed.all_reduce(up, torch.distributed.ReduceOp.MAX)
-    return [bool(flag) for flag in up.tolist()]
+    largest = torch.tensor(numbers, dtype=torch.int, device=PartialState().device)
+    torch.distributed.all_reduce(largest, torch.distributed.ReduceOp.MAX)
+    return [int(number) for number in largest.tolist()]
 
 
 def artifact(

@@ -30,7 +30,7 @@ def batches(lengths: Sequence[int], max_batch_tokens: int, rows: Sequence[int] |
         yield batch
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def continuation_log_probabilities(
     model: Any, heads: Sequence[list[int]], tails: Sequence[Sequence[list[int]]], max_batch_tokens: int
 ) -> list[list[float]]:
@@ -87,7 +87,7 @@ def _score(model: Any, heads: list[list[int]], branches: list[Sequence[list[int]
     return scores.tolist()
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def sequence_log_probabilities(
     model: Any, sequences: Sequence[list[int]], skip: Sequence[int], max_batch_tokens: int
 ) -> list[float]:

@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+from lab import ranks
+
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
+PASSED_ON_SECONDS = (
+    2.0  # A launcher passes on to its processes what their terminal has sent to all: that is one signal.
+)
 
 
 class Terminated(KeyboardInterrupt):
@@ -39,12 +45,14 @@ def install() -> None:
 @contextmanager
 def deferred() -> Iterator[Stop]:
     """A first signal is only noted, and whoever is at work stops at its own time; a second one stops at once."""
-    stop = Stop()
+    stop, first = Stop(), 0.0
 
     def note(number: int, frame: FrameType | None) -> None:
-        if stop.asked:
+        nonlocal first
+        if not stop.asked:
+            stop.asked, first = number, time.monotonic()
+        elif ranks.count() == 1 or time.monotonic() - first > PASSED_ON_SECONDS:
             _raise(number, frame)
-        stop.asked = number
 
     if threading.current_thread() is not threading.main_thread():  # Signals come to the main thread alone.
         yield stop

@@ -11,6 +11,7 @@ from peft import PeftModel
 from safetensors.torch import load_file
 
 from lab.adapt.lora import LowRankAdaptation
+from lab.adapt.osf import OrthogonalSubspace
 from lab.adapt.training import Training
 from lab.adapt.weights import WeightTraining
 from lab.base import BaseModel
@@ -217,3 +218,19 @@ def test_practice_without_questions_and_budgets_below_one_pass_are_named(base, c
         WeightTraining(training(texts=["documents", "practice"])).adapt(base, bare, desk(tmp_path))
     with pytest.raises(LabError, match="give at least tokens="):
         WeightTraining(training(tokens=100)).adapt(base, corpus, desk(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("how", "adaptation", "named"),
+    [
+        ("FSDP", OrthogonalSubspace(training()), "osf"),
+        ("FSDP", WeightTraining(training(optimizer="kept")), "optimizer=kept"),
+        ("DEEPSPEED", WeightTraining(training(optimizer="kept")), "optimizer=kept"),
+    ],
+)
+def test_what_needs_whole_weights_or_moments_is_refused_where_they_are_split(
+    how, adaptation, named, base, corpus, workspace, monkeypatch
+):
+    monkeypatch.setenv(f"ACCELERATE_USE_{how}", "true")
+    with pytest.raises(LabError, match=named):
+        adaptation.adapt(base, corpus, workspace)

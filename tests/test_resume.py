@@ -18,6 +18,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from lab import stopping
 from lab.adapt.checkpoint import chance, restore_chance
 from lab.adapt.lora import LowRankAdaptation
 from lab.adapt.none import NoAdaptation
@@ -334,6 +335,23 @@ def test_a_signal_waits_for_the_step_and_a_second_does_not(
 
 
 @pytest.mark.slow
+def test_what_a_launcher_passes_on_is_no_second_signal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    clock = iter([10.0, 10.5, 13.0])
+    monkeypatch.setattr(stopping.time, "monotonic", lambda: next(clock))
+    reached = []
+
+    def thrice() -> None:
+        with deferred():
+            for _ in range(3):
+                signal.raise_signal(signal.SIGTERM)
+                reached.append(True)
+
+    with pytest.raises(Terminated):
+        thrice()
+    assert len(reached) == 2
+
+
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_stopped_command_says_how_to_go_on_and_goes_on(number: int, code: int, tmp_path: Path) -> None:
     words = [

@@ -13,48 +13,61 @@ import numpy
 import torch
 from safetensors.torch import load_file, save_file
 
+from lab.adapt.shards import split, whole
 from lab.store import JSON
 
 WEIGHTS, MOMENTS = "weights.safetensors", "moments"
 
 
-def write(folder: Path, model: Any, optimizer: Any, scheduler: Any) -> dict[str, JSON]:
+def learning(model: Any) -> dict[str, torch.Tensor]:
+    """The weights that learn, by name; the others are the base's. Whole, see `lab.adapt.shards.whole`."""
+    return {name: whole(weight.detach()) for name, weight in model.named_parameters() if weight.requires_grad}
+
+
+def moments(optimizer: Any) -> dict[str, torch.Tensor]:
+    """An optimizer's moments, by number and kind. Whole, as the weights."""
+    return {
+        f"{number}.{kind}": whole(value.detach()).contiguous()
+        for number, state in optimizer.state_dict()["state"].items()
+        for kind, value in state.items()
+    }
+
+
+def write(
+    folder: Path, weights: Mapping[str, torch.Tensor], moments: Mapping[str, torch.Tensor], scheduler: Any
+) -> dict[str, JSON]:
     """Write a training's state: tensors to the folder; what is told back is to be noted, and given to `restore`."""
-    save_weights(folder, model)
-    save_moments(folder, optimizer)
+    save_weights(folder, weights)
+    save_moments(folder, moments)
     # A schedule is a few numbers; through JSON and back they are the very same.
     return {"schedule": json.loads(json.dumps(scheduler.state_dict())), "chance": chance()}
 
 
-def save_weights(folder: Path, model: Any) -> None:
-    """Write the weights that learn; the others are the base's."""
-    save_file({name: weight.detach() for name, weight in _learning(model).items()}, folder / WEIGHTS)
+def save_weights(folder: Path, weights: Mapping[str, torch.Tensor]) -> None:
+    """Write the weights that learn."""
+    save_file(dict(weights), folder / WEIGHTS)
 
 
 def restore_weights(folder: Path, model: Any) -> None:
     """Put the weights of a state into a model that was made as the one which wrote it."""
     kept = load_file(folder / WEIGHTS)
     with torch.no_grad():
-        for name, weight in _learning(model).items():
+        for name, weight in learning(model).items():
             weight.copy_(kept[name])
 
 
-def save_moments(folder: Path, optimizer: Any, name: str = MOMENTS) -> None:
+def save_moments(folder: Path, moments: Mapping[str, torch.Tensor], name: str = MOMENTS) -> None:
     """Write an optimizer's moments. name: of the file, where there are several optimizers."""
-    moments = {
-        f"{number}.{kind}": value.detach().contiguous()
-        for number, state in optimizer.state_dict()["state"].items()
-        for kind, value in state.items()
-    }
-    save_file(moments, folder / f"{name}.safetensors")
+    save_file(dict(moments), folder / f"{name}.safetensors")
 
 
 def restore_moments(folder: Path, optimizer: Any, name: str = MOMENTS) -> None:
     """Put the moments of a state into a fresh optimizer over the same weights."""
+    weights = [weight for group in optimizer.param_groups for weight in group["params"]]
     state: dict[int, dict[str, torch.Tensor]] = {}
     for key, value in load_file(folder / f"{name}.safetensors").items():
         number, _, kind = key.partition(".")
-        state.setdefault(int(number), {})[kind] = value
+        state.setdefault(int(number), {})[kind] = split(value, weights[int(number)])
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
 
 
@@ -82,13 +95,9 @@ def restore_chance(state: Mapping[str, Any]) -> None:
     random.setstate((version, tuple(words), following))
 
 
-def finite(model: Any) -> bool:
-    """Whether every weight that learns is a number."""
-    return all(bool(torch.isfinite(weight).all()) for weight in _learning(model).values())
-
-
-def _learning(model: Any) -> dict[str, Any]:
-    return {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
+def finite(weights: Mapping[str, torch.Tensor]) -> bool:
+    """Whether every weight is a number."""
+    return all(bool(torch.isfinite(weight).all()) for weight in weights.values())
 
 
 def _text(state: torch.Tensor) -> str:

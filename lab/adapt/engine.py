@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from lab import ranks
 from lab.attention import SPARSE
 
 # Operations from which compiling pays on a GPU. On two CPU cores it takes a minute and gains a tenth
@@ -42,11 +43,13 @@ class Engine:
 def choose(device: str, operations: float, can_skip: bool) -> Engine:
     """The engine for so many floating-point operations on `cpu` or `cuda`. can_skip: whether the model may take an
     attention that skips what the packing hides; only compiled does it gain.
+
+    Shards are not compiled; under DeepSpeed, which would make the weights themselves bfloat16, products are in float32.
     """
     gpu = device == "cuda"
-    compiled = gpu and operations > COMPILED_FROM
+    compiled = gpu and operations > COMPILED_FROM and not ranks.sharded()
     return Engine(
-        mixed=gpu,
+        mixed=gpu and not ranks.zero(),
         compiled=compiled,
         workers=WORKERS if gpu else 0,
         attention=SPARSE if compiled and can_skip else None,

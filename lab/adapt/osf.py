@@ -7,6 +7,7 @@ from typing import Any
 
 from peft import OSFConfig, get_peft_model
 
+from lab import ranks
 from lab.adapt.training import Training
 from lab.base import Base
 from lab.code import digest_code
@@ -33,7 +34,9 @@ class OrthogonalSubspace:
             raise LabError(f"kept={self.kept}: a share between 0 and 1 is needed")
 
     def adapt(self, base: Base, corpus: Corpus, workspace: Workspace) -> LanguageModel:
-        """The base with the smaller singular directions trained."""
+        """The base with the smaller singular directions trained. LabError where they are split over processes."""
+        if ranks.sharded():  # It runs, and learns something else.
+            raise LabError("pipeline=osf: gradients are projected by whole matrices, and FSDP splits them; use ddp.yml")
         settings: dict[str, JSON] = {"kept": self.kept, "code": digest_code(__name__)}
         artifact = self.training.artifact(
             "osf", settings, base, corpus, workspace, self._attach, lambda model: model.merge_and_unload()

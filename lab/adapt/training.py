@@ -18,11 +18,13 @@ from lab.adapt.fit import fit
 from lab.adapt.mixture import Replay, domain_texts, mix, split
 from lab.adapt.recipe import SCHEDULES, Recipe
 from lab.adapt.replay import SelfReplay
+from lab.adapt.shards import whole_weights
 from lab.adapt.watch import Watch
 from lab.base import Base
 from lab.corpus.corpus import Corpus
 from lab.framing import Frame
 from lab.ledger import PRACTICE_BILL, REWORDED_BILL
+from lab.model import LanguageModel
 from lab.packing import Piece, encoded, rows
 from lab.records import LabError, TrainingText, read_jsonl, write_jsonl
 from lab.runtime import versions
@@ -139,6 +141,11 @@ class Training:
         where an exam question stands in a training text, the loss is no number any more, or the mixture cannot be made.
         """
         weights = base.weights()
+        if (ranks.sharded() or ranks.zero()) and (weights.quantize or self.optimizer == "kept"):
+            what = f"model.quantize={weights.quantize}" if weights.quantize else "training.optimizer=kept"
+            raise LabError(
+                f"{what}: needs whole weights and moments, which are split here; leave it out, or launch with ddp.yml"
+            )
         domain = domain_texts(corpus, self.texts, self.wordings)
         watched = [document.text for document in corpus.documents[:WATCHED_DOCUMENTS]]
         replay = self._replay(base, workspace)
@@ -160,20 +167,27 @@ class Training:
         }
         states = States(workspace.store.states(kind, key), key)
 
-        def build(folder: Path) -> Mapping[str, JSON]:
+        def begin(device: str) -> tuple[LanguageModel, Any]:
             # Master weights in float32 whatever the base answers in: bfloat16 swallows small steps.
             attention = "eager" if weights.attention == "eager" else "auto"  # Others cannot see branches apart.
-            start = dataclasses.replace(weights, dtype="float32", attention=attention).load(workspace.device)
+            start = dataclasses.replace(weights, dtype="float32", attention=attention).load(device)
             # Adapters write down what they are of: by its name, since the folder is another on every machine.
             start.model.name_or_path = start.model.config.name_or_path = weights.name
             torch.manual_seed(workspace.seed)
-            model = attach(start.model)
+            return start, attach(start.model)
+
+        def build(folder: Path) -> Mapping[str, JSON]:
+            start, model = begin(workspace.device)
             self._question(model)
             watch = Watch(start.tokenizer, start.frame, watched, workspace)
             cost = self._train(
                 model, start.tokenizer, start.frame, domain, replay, watch, folder, states, workspace, after
             )
+            joined = whole_weights(model) if ranks.sharded() else {}
             if ranks.rank() == 0:
+                if joined:  # What is split cannot be finished, so a whole one of its kind takes its weights.
+                    _, model = begin("cpu")
+                    model.load_state_dict(joined)
                 finish(model).save_pretrained(folder)
                 start.tokenizer.save_pretrained(folder)
             return cost

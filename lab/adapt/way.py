@@ -10,11 +10,13 @@ from itertools import accumulate
 from typing import Any
 
 import torch
+from accelerate import PartialState
+from accelerate.utils import DistributedType
 from accelerate.utils.memory import clear_device_cache
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 
 from lab import ranks
-from lab.adapt.checkpoint import finite, restore_chance, restore_moments, restore_weights, write
+from lab.adapt.checkpoint import finite, learning, moments, restore_chance, restore_moments, restore_weights, write
 from lab.adapt.engine import Engine
 from lab.adapt.recipe import Recipe
 from lab.adapt.watch import Watch
@@ -72,6 +74,9 @@ class Way:
     def begin(self, advance: Callable[..., None], stop: Stop) -> None:
         """Take the newest state up, where there is one."""
         self._advance, self._stop = advance, stop
+        if ranks.zero():
+            log.warning("DeepSpeed splits moments in a way of its own: nothing is kept of this training before its end")
+            return
         self._state = self._states.newest()
         if self._state is None:
             return
@@ -92,6 +97,7 @@ class Way:
     def trainer(self, collate: Callable[..., Any], unused: str, engine: Engine) -> _Trainer:
         """A trainer of the rows that are left, with the whole schedule. unused: a folder, which it asks for."""
         recipe, workspace = self._recipe, self._workspace
+        on_cpu = workspace.device == "cpu"
         trainer = _Trainer(
             self,
             model=self._model,
@@ -109,7 +115,8 @@ class Way:
                 remove_unused_columns=False,
                 label_names=["labels"],
                 seed=workspace.seed,
-                use_cpu=workspace.device == "cpu",
+                use_cpu=on_cpu and not ranks.zero(),  # As in `ranks.join`.
+                ddp_backend="gloo" if on_cpu and ranks.zero() else None,
                 **engine.arguments(),
                 ddp_find_unused_parameters=False,
                 dataloader_pin_memory=workspace.device == "cuda",
@@ -190,10 +197,12 @@ class Way:
         self._advance(self._tokens(self.done) - self._tokens(self.done - 1))
         self.look()
         due = max(self._recipe.checkpoint_seconds, SAVING_SHARE * self._save_seconds)
-        asked, time_to_save = ranks.agreed(bool(self._stop.asked), time.perf_counter() - self._saved > due)
-        if asked or time_to_save:
+        asked, time_to_save = ranks.agreed(self._stop.asked, time.perf_counter() - self._saved > due)
+        if (asked or time_to_save) and not ranks.zero():
             self._save(optimizer, scheduler)
         if asked:
+            ranks.told(None)  # Whose process ends first has the launcher end the others: by then the state is whole.
+            self._stop.asked = asked
             self._stop.now()
 
     def look(self) -> None:
@@ -210,9 +219,10 @@ class Way:
         return f"the weights after {newest.step} steps are kept in {newest.path}" if newest else "nothing was kept"
 
     def _save(self, optimizer: Any, scheduler: Any) -> None:
-        if ranks.rank() or not finite(self._model):
-            return  # The next step will say so; until then the state before is the good one.
         began = time.perf_counter()
+        weights, of_optimizer = learning(self._model), moments(optimizer)  # Every rank gives its shards.
+        if ranks.rank() or not finite(weights):
+            return  # The next step will say so; until then the state before is the good one.
         used = used_since(self._start)
         noted: dict[str, JSON] = {
             "used": plus(used, self.earlier) if self.earlier else used,
@@ -220,7 +230,7 @@ class Way:
             "watching_seconds": self._watch.seconds,
             "measured_on": self._workspace.measured_on,
         }
-        self._states.save(self.done, lambda folder: {**write(folder, self._model, optimizer, scheduler), **noted})
+        self._states.save(self.done, lambda folder: {**write(folder, weights, of_optimizer, scheduler), **noted})
         self._saved = time.perf_counter()
         self._save_seconds = self._saved - began
 
@@ -236,15 +246,16 @@ class _Trainer(Trainer):
         self._newest: tuple[torch.Tensor, int] | None = None  # The last loss, and the steps before it.
         super().__init__(**settings)
 
-    def create_optimizer(self, *args: Any, **kwargs: Any) -> Any:
-        fresh = self.optimizer is None
-        optimizer = super().create_optimizer(*args, **kwargs)
-        if fresh:
-            self._way.fill(optimizer)
-        return optimizer
+    def create_accelerator_and_postprocess(self) -> None:
+        if ranks.sharded() and self.args.use_cpu:
+            # What accelerate does with shards runs anywhere, but it makes them for GPUs only.
+            PartialState().distributed_type = DistributedType.MULTI_GPU
+        super().create_accelerator_and_postprocess()
 
     def create_scheduler(self, num_training_steps: int, optimizer: Any = None) -> Any:
         fresh = self.lr_scheduler is None
+        if fresh:
+            self._way.fill(self.optimizer)  # No earlier: the weights in it may have been replaced by their shards.
         scheduler = super().create_scheduler(self._way.steps, optimizer)
         if fresh:
             self._way.fill(self.optimizer, scheduler)

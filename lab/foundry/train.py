@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 from transformers import PreTrainedTokenizerFast, Qwen3ForCausalLM
 
-from lab.adapt.checkpoint import restore_moments, restore_weights, save_moments, save_weights
+from lab.adapt.checkpoint import learning, moments, restore_moments, restore_weights, save_moments, save_weights
 from lab.attention import SPARSE, compile_layers
 from lab.curriculum import train_tokenizer
 from lab.foundry.lessons import Lessons, loaded, probe_batch
@@ -77,9 +77,9 @@ def train(
     saved = time.perf_counter()
 
     def keep(folder: Path) -> Mapping[str, JSON]:
-        save_weights(folder, model)
+        save_weights(folder, learning(model))
         for number, optimizer in enumerate(chosen):
-            save_moments(folder, optimizer, str(number))
+            save_moments(folder, moments(optimizer), str(number))
         return {"reached": asdict(reached)}
 
     with deferred() as stop:
