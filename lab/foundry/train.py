@@ -14,7 +14,7 @@ import torch
 from transformers import PreTrainedTokenizerFast, Qwen3ForCausalLM
 
 from lab.adapt.checkpoint import learning, moments, restore_moments, restore_weights, save_moments, save_weights
-from lab.attention import SPARSE, compile_layers
+from lab.attention import compile_layers
 from lab.curriculum import train_tokenizer
 from lab.foundry.lessons import Lessons, loaded, probe_batch
 from lab.foundry.model import Size, answer_scores, first_right, new_model, optimizers
@@ -69,7 +69,6 @@ def train(
         reached = Reached(**state.noted["reached"])
         print(f"goes on after {reached.tokens:,} tokens, kept in {state.path}", flush=True)
     if device == "cuda":
-        model.set_attn_implementation(SPARSE)
         compile_layers(model.model)
     elif shutil.which("g++"):  # A quarter more tokens a second on two cores, for a minute at first.
         model.model.compile(dynamic=False)
