@@ -352,6 +352,7 @@ def test_what_a_launcher_passes_on_is_no_second_signal(monkeypatch: pytest.Monke
     assert len(reached) == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_stopped_command_says_how_to_go_on_and_goes_on(number: int, code: int, tmp_path: Path) -> None:
     words = [
