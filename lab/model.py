@@ -230,9 +230,11 @@ class LanguageModel:
         """
         heads = self.encode(prompts)
         tails: list[list[list[int]]] = []
+        asked = [prompt for prompt, some in zip(prompts, continuations, strict=True) for _ in some]
+        wholes = iter(self.encode(asked, [text for some in continuations for text in some]))
         for prompt, head, some in zip(prompts, heads, continuations, strict=True):
             tails.append([])
-            for text, whole in zip(some, self.encode([prompt] * len(some), some), strict=True):
+            for text, whole in zip(some, wholes, strict=False):
                 tail = self.frame.tail(self.tokenizer, head, whole, text)
                 if not head or not tail:
                     raise LabError(f"continuation={text!r} of prompt={prompt[-20:]!r}: no tokens; give both some text")
