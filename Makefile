@@ -39,7 +39,7 @@ faults: $(READY) ## let the disk fail at every place of a run, kill runs 200 tim
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.faults.disk
 	OMP_NUM_THREADS=1 $(BIN)/python -m tests.faults.kills $(or $(kills),200)
 
-gpu: $(READY) ## what only a GPU can show, in steps that go on where they were (steps="train answer encoder base exam known table collect")
+gpu: $(READY) ## what only a GPU can show, in steps that go on where they were (steps="train answer encoder embedded base exam known table collect")
 	$(BIN)/python benchmarks/gpu.py $(steps)
 
 check: $(READY) ## lint, format and types

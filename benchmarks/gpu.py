@@ -20,6 +20,7 @@ SECONDS = 530
 BASE = Path("bases/small")
 RUNS = Path("runs/gpu")
 SIZE = ["hardware=gpu", "size=small"]
+MANY_FACTS = ["hardware=gpu", "corpus.book.acts=480", "training.tokens=14000000", "training.device_rows=16"]
 SMALL_FILES = ("metrics.json", "manifest.json", "costs.jsonl", "waits.jsonl", "training.jsonl")
 TRAIN = ["benchmarks/train.py", "--device", "cuda", "--vocabulary", "128000", "--seconds", "4", "--sft-rows", "4"]
 ANSWER = ["benchmarks/answer.py", "--device", "cuda", "--kinds", "mixed", "--rounds", "1"]
@@ -34,6 +35,10 @@ STEPS: dict[str, list[list[str]]] = {
     ],
     "answer": [ANSWER, [*ANSWER, "--dtype", "bfloat16"], [*ANSWER, "--prompts", "100", "--cudnn"]],
     "encoder": [["benchmarks/encoder.py", "--device", "cuda"]],
+    "embedded": [
+        ["-m", "lab", "experiment=exam", *MANY_FACTS, f"seed={seed}", f"hydra.sweep.dir={RUNS}/embedded-{seed}"]
+        for seed in range(3)
+    ],
     "base": [["-m", "lab.foundry", "model=small", f"out={BASE}", "device=cuda", "tokens=600000000"]],
     "exam": [
         ["-m", "lab", "experiment=exam", *SIZE, f"seed={seed}", f"hydra.sweep.dir={RUNS}/exam-{seed}"]
