@@ -217,7 +217,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=SIZES)
     parser.add_argument("--sizes", type=int, nargs="+", help="documents, questions, or millions of parameters")
-    parser.add_argument("--long", action="store_true", help="larger ones on top: hours, and for models a GPU")
+    parser.add_argument("--long", action="store_true", help="larger ones on top: hours, for models minutes")
     parser.add_argument("--one", action="store_true", help=argparse.SUPPRESS)
     args = parser.parse_args()
     sizes = args.sizes or SIZES[args.what] + (LONG[args.what] if args.long else [])
