@@ -8,8 +8,6 @@ from functools import cache
 from typing import Any
 
 import torch
-from accelerate.utils.other import is_repeated_blocks
-from peft import PeftModel
 from torch.nn.attention.flex_attention import BlockMask, create_block_mask
 
 SPARSE = "flex_attention"  # Computes no block of scores that the mask hides as a whole; the others compute them all.
@@ -94,7 +92,7 @@ def computed_share(model: Any, piece: torch.Tensor, branch: torch.Tensor) -> flo
 
 def inner(model: Any) -> Any:
     """The transformers model itself, adapters or none around it."""
-    return model.get_base_model() if isinstance(model, PeftModel) else model
+    return model.get_base_model() if hasattr(model, "get_base_model") else model
 
 
 def compile_layers(decoder: torch.nn.Module) -> None:
@@ -105,5 +103,7 @@ def compile_layers(decoder: torch.nn.Module) -> None:
 
 def layers(decoder: torch.nn.Module) -> list[torch.nn.Module]:
     """Those that follow one another in lists of one kind, as every transformers model has them."""
+    from accelerate.utils.other import is_repeated_blocks  # Not at once: who makes rows only has no use for it.
+
     lists: list[Any] = [module for module in decoder.modules() if is_repeated_blocks(module)]
     return [layer for layers in lists for layer in layers]

@@ -88,10 +88,11 @@ def encoded(
 ) -> Iterator[tuple[TrainingText, Piece]]:
     """Each text with its piece, to be kept: four bytes a token, where a list of numbers takes up to forty.
 
-    at_once: texts that are encoded together, so that more may be taken than are asked for.
+    at_once: texts that are encoded together in the end, so that more may be taken than are asked for.
     """
-    left = iter(texts)
-    while some := list(islice(left, at_once)):
+    left, count = iter(texts), 1
+    while some := list(islice(left, count)):
+        count = min(2 * count, at_once)  # Who wants one text need not wait for many.
         for text, piece in zip(some, encode(tokenizer, some, frame), strict=True):
             branches: list[tuple[Sequence[int], int]] = [
                 (array("i", tokens), asked) for tokens, asked in piece.branches
