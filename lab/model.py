@@ -24,7 +24,7 @@ GREEDY: dict[str, Any] = {
 # lengths.
 BATCH_TOKENS = {"cpu": 4096}
 # Answering makes logits of last tokens alone, so a GPU, where a call costs as much for few rows, is given more.
-ANSWER_TOKENS = {"cpu": 4096, "cuda": 32_768}
+ANSWER_TOKENS = {**BATCH_TOKENS, "cuda": 32_768}
 
 
 @dataclass(frozen=True)

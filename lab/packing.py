@@ -10,7 +10,6 @@ from typing import Any
 
 import torch
 
-from lab.attention import visible
 from lab.framing import PLAIN, Frame, as_words
 from lab.records import TrainingText
 
@@ -43,11 +42,6 @@ class Batch:
     piece: torch.Tensor
     branch: torch.Tensor
     tokens: int
-
-    @property
-    def mask(self) -> torch.Tensor:
-        """Which token sees which, (rows, 1, row_tokens, row_tokens), made where the batch is: it is far larger."""
-        return visible(self.piece, self.branch)
 
     def to(self, device: str) -> Batch:
         parts = (self.ids, self.positions, self.labels, self.piece, self.branch)

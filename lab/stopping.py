@@ -12,9 +12,8 @@ from types import FrameType
 from lab import ranks
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
-PASSED_ON_SECONDS = (
-    2.0  # A launcher passes on to its processes what their terminal has sent to all: that is one signal.
-)
+# A launcher passes on to its processes what their terminal has sent to all: within this time that is one signal.
+PASSED_ON_SECONDS = 2.0
 
 
 class Terminated(KeyboardInterrupt):

@@ -14,6 +14,7 @@ from lab.adapt.lora import LowRankAdaptation
 from lab.adapt.osf import OrthogonalSubspace
 from lab.adapt.training import Training
 from lab.adapt.weights import WeightTraining
+from lab.attention import visible
 from lab.base import BaseModel
 from lab.corpus.corpus import Corpus
 from lab.exam.leaks import LeakGuard
@@ -128,7 +129,7 @@ def test_packed_texts_score_as_each_alone(base, corpus):
     alone += [(pieces[3].prefix + tokens, len(pieces[3].prefix) + prompt) for tokens, prompt in pieces[3].branches]
     with torch.no_grad():
         packed = loaded.model(
-            batch.ids, attention_mask=batch.mask, position_ids=batch.positions, use_cache=False
+            batch.ids, attention_mask=visible(batch.piece, batch.branch), position_ids=batch.positions, use_cache=False
         ).logits[0]
         at = 0
         for ids, _ in alone[:3]:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
+from lab.attention import visible
 from lab.framing import Frame
 from lab.packing import Piece, batches, encode, encoded, pack, rows
 from lab.records import TrainingText
@@ -25,11 +26,12 @@ def test_a_row_by_hand() -> None:
     # At each place the token that comes next: nothing of a beginning, nothing of a prompt, nothing across texts.
     none = NO_LOSS
     assert batch.labels.tolist() == [[none, none, none, 5, 6, none, 8, none, 10, none, none], [none] * 11]
-    sees = [{other for other in range(11) if batch.mask[0, 0, place, other]} for place in range(11)]
+    mask = visible(batch.piece, batch.branch)
+    sees = [{other for other in range(11) if mask[0, 0, place, other]} for place in range(11)]
     beginning, first = {0, 1, 2}, {0, 1, 2, 3, 4, 5}
     assert sees[:6] == [{0}, {0, 1}, beginning, beginning | {3}, beginning | {3, 4}, first]
     assert sees[6:] == [beginning | {6}, beginning | {6, 7}, {8}, {8, 9}, {10}]
-    assert batch.mask.shape == (2, 1, 11, 11)
+    assert mask.shape == (2, 1, 11, 11)
     assert batch.tokens == 11
     moved = batch.to("cpu")
     assert [moved.ids.tolist(), moved.positions.tolist(), moved.tokens] == [
@@ -38,7 +40,7 @@ def test_a_row_by_hand() -> None:
         11,
     ]
     assert moved.labels.tolist() == batch.labels.tolist()
-    assert moved.mask.tolist() == batch.mask.tolist()
+    assert visible(moved.piece, moved.branch).tolist() == visible(batch.piece, batch.branch).tolist()
 
 
 def test_the_longest_of_eight_that_fits_goes_next() -> None:

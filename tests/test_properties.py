@@ -24,6 +24,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from lab.adapt.mixture import mix, split
+from lab.attention import visible
 from lab.base import EMBEDDED
 from lab.context.retrieved import Retrieved
 from lab.corpus.corpus import Corpus
@@ -499,8 +500,9 @@ def test_packed_rows_hold_every_token_and_every_label_once(whole: list[Piece], r
     running = Counter(token for part in parts if not part.branches for token in part.prefix[1:])
     learnt = Counter(token for part in parts for branch, given in part.branches for token in branch[given:])
     assert Counter(batch.labels[batch.labels >= 0].tolist()) == running + learnt
+    mask = visible(batch.piece, batch.branch)
     assert all(
-        int(batch.mask[row, 0, at].sum()) >= 1 for row in range(len(packed)) for at in range(sum(map(len, packed[row])))
+        int(mask[row, 0, at].sum()) >= 1 for row in range(len(packed)) for at in range(sum(map(len, packed[row])))
     )
 
 
