@@ -3,8 +3,10 @@
 The rule (Kaplan et al. 2020) takes two operations a token for each weight that multiplies: 2·N·T to read or to write T
 tokens, as much again for the gradient that goes on down, and as much for that of the weights that learn. So it is
 6·N·T where all of N weights learn, near 4·N·T where adapters do, and in general (4·N + 2·learning)·T. N are the
-matrices: embeddings and norms multiply nothing, and an output tied to the embeddings does. It leaves attention out,
-whose work grows with the length of a row; where the two differ by more than `AGREE` the row says why.
+matrices: embeddings and norms multiply nothing, and an output tied to the embeddings does. Adapters that are summed up
+with their layer's weights (`lab.low_rank`) multiply for their own gradient alone, twice for each of their weights. The
+rule leaves attention out, whose work grows with the length of a row; where the two differ by more than `AGREE` the row
+says why.
 """
 
 from __future__ import annotations
@@ -22,25 +24,31 @@ AGREE = 0.15
 WEIGHTS_TIMES = ("mm", "addmm", "_scaled_mm")  # Operators by which weights multiply; the others counted are attention.
 
 
+class Summed(torch.nn.Module):
+    """Marks a layer whose learning weights, an adapter's, are summed up with the others before they multiply."""
+
+
 @dataclass(frozen=True)
 class Matrices:
     """How many weights of a model multiply. body: all but the output. head: the output. learning: those of the body
-    that are trained; head_learning: those of the output.
+    that are trained; head_learning: those of the output. beside: of adapters that are summed up with their layer's
+    weights, in none of the others.
     """
 
     body: int
     head: int
     learning: int
     head_learning: int
+    beside: int = 0
 
     def reading(self, tokens: int, predicted: int) -> float:
         """2·N·T: operations for so many tokens, of which the output is taken for `predicted` ones alone."""
         return 2.0 * (self.body * tokens + self.head * predicted)
 
     def training(self, tokens: int, predicted: int) -> float:
-        """(4·N + 2·learning)·T, of which the output is taken for the `predicted` ones alone."""
+        """(4·N + 2·learning + 4·beside)·T, of which the output is taken for the `predicted` ones alone."""
         head = 4.0 * self.head + 2.0 * self.head_learning
-        return (4.0 * self.body + 2.0 * self.learning) * tokens + head * predicted
+        return (4.0 * self.body + 2.0 * self.learning + 4.0 * self.beside) * tokens + head * predicted
 
 
 @dataclass(frozen=True)
@@ -90,13 +98,16 @@ def matrices(model: Any) -> Matrices:
     }
     output = model.get_output_embeddings()
     head = getattr(output, "weight", None) if output is not None else None
+    summed = [module for module in model.modules() if isinstance(module, Summed)]
+    beside = {id(weight): weight.numel() for layer in summed for weight in layer.parameters() if weight.requires_grad}
     found = {id(weight): weight for weight in model.parameters() if weight.dim() > 1}
-    body = [weight for key, weight in found.items() if key not in tables and weight is not head]
+    body = [weight for key, weight in found.items() if key not in tables | beside.keys() and weight is not head]
     return Matrices(
         sum(weight.numel() for weight in body),
         0 if head is None else head.numel(),
         sum(weight.numel() for weight in body if weight.requires_grad),
         head.numel() if head is not None and head.requires_grad else 0,
+        sum(beside.values()),
     )
 
 

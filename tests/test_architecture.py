@@ -17,7 +17,7 @@ FLOORS = {
     "bounded": 0, "ranks": 0, "states": 0, "stopping": 0, "secret": 0, "routes": 0, "code": 0,
     "corpus": 1, "exam": 1, "worlds": 1,
     "adapt": 2, "context": 2, "base": 2, "model": 2, "framing": 2, "model_folder": 2, "scoring": 2, "decoding": 2,
-    "served": 2, "packing": 2, "curriculum": 2, "flops": 2, "loss": 2, "attention": 2,
+    "served": 2, "packing": 2, "curriculum": 2, "flops": 2, "loss": 2, "attention": 2, "low_rank": 2,
     "student": 3, "pipeline": 3,
     "judge": 4, "report": 4,
     "__main__": 5, "run": 5, "grade": 5, "search": 5, "practice": 5, "foundry": 5, "quiz": 5, "arms": 5, "verify": 5,

@@ -16,6 +16,7 @@ from lab.adapt.training import Continuation, Training
 from lab.base import Base
 from lab.code import digest_code
 from lab.corpus.corpus import Corpus
+from lab.low_rank import thin
 from lab.model import LanguageModel
 from lab.records import LabError
 from lab.runtime import versions
@@ -116,7 +117,7 @@ class LowRankAdaptation:
 
     def _attach_again(self, path: Path, model: Any) -> Any:
         self._untie(model)
-        return PeftModel.from_pretrained(model, str(path), is_trainable=True)
+        return thin(PeftModel.from_pretrained(model, str(path), is_trainable=True))
 
     def _attach(self, model: Any) -> Any:
         layers = self._layers(model)
@@ -131,19 +132,17 @@ class LowRankAdaptation:
         if self.embeddings:
             table = model.get_input_embeddings()
             names += [name.rsplit(".", 1)[-1] for name, module in model.named_modules() if module is table]
-        return get_peft_model(
-            model,
-            LoraConfig(
-                r=self.rank,
-                lora_alpha=2 * self.rank,
-                lora_dropout=self.dropout,
-                target_modules=names,
-                use_rslora=self.variant == "rslora",
-                use_dora=self.variant == "dora",
-                init_lora_weights="pissa" if self.variant == "pissa" else True,
-                task_type="CAUSAL_LM",
-            ),
+        settings = LoraConfig(
+            r=self.rank,
+            lora_alpha=2 * self.rank,
+            lora_dropout=self.dropout,
+            target_modules=names,
+            use_rslora=self.variant == "rslora",
+            use_dora=self.variant == "dora",
+            init_lora_weights="pissa" if self.variant == "pissa" else True,
+            task_type="CAUSAL_LM",
         )
+        return thin(get_peft_model(model, settings))
 
     def _untie(self, model: Any) -> None:
         """Merged into a matrix that is the output as well, an adapter of the embeddings would change both."""
