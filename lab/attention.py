@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import sysconfig
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -93,6 +97,12 @@ def computed_share(model: Any, piece: torch.Tensor, branch: torch.Tensor) -> flo
 def inner(model: Any) -> Any:
     """The transformers model itself, adapters or none around it."""
     return model.get_base_model() if hasattr(model, "get_base_model") else model
+
+
+def can_compile() -> bool:
+    """Whether what torch compiles with is there: a C++ compiler and Python's headers."""
+    headers = Path(sysconfig.get_path("include"), "Python.h")
+    return shutil.which(os.environ.get("CXX", "g++")) is not None and headers.is_file()
 
 
 def compile_layers(decoder: torch.nn.Module) -> None:

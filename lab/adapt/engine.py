@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from typing import Any
 
 from lab import ranks
-from lab.attention import SPARSE
+from lab.attention import SPARSE, can_compile
 
-# Operations from which compiling pays on a GPU. On two CPU cores it takes a minute and gains a tenth
-# (benchmarks/README.md), and no training there is long enough.
-COMPILED_FROM = 5e16
+log = logging.getLogger(__name__)
+
+# Operations from which compiling pays. On two CPU cores it takes half a minute, and gains a tenth, or a sixth of a LoRA
+# (benchmarks/README.md), so that it pays after some eight minutes.
+COMPILED_FROM = {"cuda": 5e16, "cpu": 5e13}
 WORKERS = 2
 
 
@@ -42,15 +45,18 @@ class Engine:
 
 def choose(device: str, operations: float, can_skip: bool) -> Engine:
     """The engine for so many floating-point operations on `cpu` or `cuda`. can_skip: whether the model may take an
-    attention that skips what the packing hides; only compiled does it gain.
+    attention that skips what the packing hides; only compiled and on a GPU does it gain.
 
     Shards are not compiled; under DeepSpeed, which would make the weights themselves bfloat16, products are in float32.
     """
     gpu = device == "cuda"
-    compiled = gpu and operations > COMPILED_FROM and not ranks.sharded()
+    compiled = operations > COMPILED_FROM[device] and not ranks.sharded()
+    if compiled and not can_compile():
+        log.info("it would pay to compile this training: that takes a C++ compiler and Python's headers (python3-dev)")
+        compiled = False
     return Engine(
         mixed=gpu and not ranks.zero(),
         compiled=compiled,
         workers=WORKERS if gpu else 0,
-        attention=SPARSE if compiled and can_skip else None,
+        attention=SPARSE if gpu and compiled and can_skip else None,
     )

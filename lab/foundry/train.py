@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import shutil
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -14,7 +13,7 @@ import torch
 from transformers import PreTrainedTokenizerFast, Qwen3ForCausalLM
 
 from lab.adapt.checkpoint import learning, moments, restore_moments, restore_weights, save_moments, save_weights
-from lab.attention import compile_layers
+from lab.attention import can_compile, compile_layers
 from lab.curriculum import train_tokenizer
 from lab.foundry.lessons import Lessons, loaded, probe_batch
 from lab.foundry.model import Size, answer_scores, first_right, new_model, optimizers
@@ -68,10 +67,8 @@ def train(
             restore_moments(state.path, optimizer, str(number))
         reached = Reached(**state.noted["reached"])
         print(f"goes on after {reached.tokens:,} tokens, kept in {state.path}", flush=True)
-    if device == "cuda":
+    if can_compile():  # On two cores a quarter more tokens a second, for a minute at first.
         compile_layers(model.model)
-    elif shutil.which("g++"):  # A quarter more tokens a second on two cores, for a minute at first.
-        model.model.compile(dynamic=False)
     begun = time.perf_counter() - reached.seconds
     saved = time.perf_counter()
 
