@@ -110,16 +110,12 @@ def can_share(model: Any) -> bool:
 
 def inputs(model: Any, prompts: Sequence[list[int]], batch: Batch, pad: int) -> dict[str, Any]:
     """What `generate` takes: prompts padded on the left, their beginnings read, and padding between the two."""
-    shared_width, own_width = batch.widths([len(ids) for ids in prompts])
     cut = [(shared, prompts[number]) for shared, some in batch.families for number in some]
-    own = [ids[shared:] for shared, ids in cut]
-    ids = padded(own, own_width, model.device, left=True, fill=pad)
-    seen = padded([[1] * len(some) for some in own], own_width, model.device, left=True)
-    if not shared_width:
-        return {"input_ids": ids, "attention_mask": seen}
+    ids, seen = padded([some[shared:] for shared, some in cut], model.device, left=True, fill=pad)
     heads = [prompts[some[0]][:shared] for shared, some in batch.families]
-    head_ids = padded(heads, shared_width, model.device, left=True, fill=pad)
-    head_seen = padded([[1] * len(head) for head in heads], shared_width, model.device, left=True)
+    if not any(heads):
+        return {"input_ids": ids, "attention_mask": seen}
+    head_ids, head_seen = padded(heads, model.device, left=True, fill=pad)
     positions = (head_seen.cumsum(-1) - 1).clamp(min=0)
     read = forward(model, head_ids, head_seen, positions, use_cache=True, logits_to_keep=1)
     owners = [number for number, (_, some) in enumerate(batch.families) for _ in some]
