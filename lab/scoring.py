@@ -47,8 +47,8 @@ def continuation_log_probabilities(
     tails: all choices but one cost their own tokens only, and a tail of one token costs nothing. A cache does this, and
     not one row with a mask in the shape of a tree, because sliding windows and positions then stay the model's own
     business. max_batch_tokens bounds rows times width with every longer tail in a row of its own, prompt included,
-    which is what the cache holds in the end. logits_weight: as how many tokens one counts of which logits are made, a
-    tail's.
+    which is what the cache holds in the end. logits_weight: a tail's token counts as so many, since logits are made of
+    it.
     """
     made: list[list[float]] = [[] for _ in heads]
     longest = [max(map(len, some), default=0) for some in tails]
