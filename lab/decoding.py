@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
-from itertools import pairwise, takewhile
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -48,16 +48,19 @@ def plan(prompts: Sequence[list[int]], room: int, max_batch_tokens: int, share: 
     def width(family: tuple[int, Sequence[int]]) -> int:
         return max(lengths[number] for number in family[1]) - family[0]
 
-    made: list[Batch] = []
+    made: list[list[tuple[int, Sequence[int]]]] = []
+    beginnings = rows = 0  # Of the batch that is being filled: columns of its beginnings, and rows.
     families.sort(key=lambda family: (family[0] > 0, -width(family), -family[0]))
     for family in families:
-        if made and (made[-1].families[0][0] > 0) == (family[0] > 0):
-            grown = Batch([*made[-1].families, family])
-            if (sum(grown.widths(lengths)) + room) * len(grown.rows) <= max_batch_tokens:
-                made[-1] = grown
+        # The first of a batch has the most columns of its own, any one may have the most that are shared.
+        if made and (made[-1][0][0] > 0) == (family[0] > 0):
+            beginnings, rows = max(beginnings, family[0]), rows + len(family[1])
+            if (beginnings + width(made[-1][0]) + room) * rows <= max_batch_tokens:
+                made[-1].append(family)
                 continue
-        made.append(Batch([family]))
-    return made
+        made.append([family])
+        beginnings, rows = family[0], len(family[1])
+    return [Batch(some) for some in made]
 
 
 def _families(prompts: Sequence[list[int]], room: int, max_batch_tokens: int) -> list[tuple[int, list[int]]]:
@@ -92,7 +95,8 @@ def _families(prompts: Sequence[list[int]], room: int, max_batch_tokens: int) ->
 
 
 def _common(one: Sequence[int], other: Sequence[int]) -> int:
-    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], zip(one, other, strict=False)))
+    differing = (place for place, (mine, yours) in enumerate(zip(one, other, strict=False)) if mine != yours)
+    return next(differing, min(len(one), len(other)))
 
 
 def can_share(model: Any) -> bool:
@@ -110,16 +114,12 @@ def can_share(model: Any) -> bool:
 
 def inputs(model: Any, prompts: Sequence[list[int]], batch: Batch, pad: int) -> dict[str, Any]:
     """What `generate` takes: prompts padded on the left, their beginnings read, and padding between the two."""
-    shared_width, own_width = batch.widths([len(ids) for ids in prompts])
     cut = [(shared, prompts[number]) for shared, some in batch.families for number in some]
-    own = [ids[shared:] for shared, ids in cut]
-    ids = padded(own, own_width, model.device, left=True, fill=pad)
-    seen = padded([[1] * len(some) for some in own], own_width, model.device, left=True)
-    if not shared_width:
-        return {"input_ids": ids, "attention_mask": seen}
+    ids, seen = padded([some[shared:] for shared, some in cut], model.device, left=True, fill=pad)
     heads = [prompts[some[0]][:shared] for shared, some in batch.families]
-    head_ids = padded(heads, shared_width, model.device, left=True, fill=pad)
-    head_seen = padded([[1] * len(head) for head in heads], shared_width, model.device, left=True)
+    if not any(heads):
+        return {"input_ids": ids, "attention_mask": seen}
+    head_ids, head_seen = padded(heads, model.device, left=True, fill=pad)
     positions = (head_seen.cumsum(-1) - 1).clamp(min=0)
     read = forward(model, head_ids, head_seen, positions, use_cache=True, logits_to_keep=1)
     owners = [number for number, (_, some) in enumerate(batch.families) for _ in some]

@@ -23,8 +23,8 @@ GREEDY: dict[str, Any] = {
 # A CPU's batch should stay in its cache: with 8192 tokens the embedded base took a third longer over prompts of all
 # lengths.
 BATCH_TOKENS = {"cpu": 4096}
-# Answering makes logits of last tokens alone, so a GPU, where a call costs as much for few rows, is given more.
-ANSWER_TOKENS = {**BATCH_TOKENS, "cuda": 32_768}
+# Answering makes logits of few tokens, so a GPU, where a call costs as much for few rows, is given more.
+ANSWER_TOKENS = {**BATCH_TOKENS, "cuda": 65_536}
 
 
 @dataclass(frozen=True)
@@ -105,6 +105,7 @@ class LanguageModel:
         stops = [tokenizer.eos_token_id, frame.end, *(named if isinstance(named, list) else [named])]
         self._stops = sorted({stop for stop in stops if stop is not None})
         self._shares: bool | None = None  # Found out where there is something to share.
+        self._encoded: tuple[list[str], list[list[int]]] = [], []  # The prompts encoded last: all is asked of the same.
 
     @property
     def dtype(self) -> str:
@@ -124,7 +125,11 @@ class LanguageModel:
         In the chat template where there is one; else with the tokenizer's own special tokens (a model's BOS belongs to
         its prompt).
         """
-        return self.frame.encode(self.tokenizer, prompts, answers)
+        if answers is not None:
+            return self.frame.encode(self.tokenizer, prompts, answers)
+        if self._encoded[0] != list(prompts):
+            self._encoded = list(prompts), self.frame.encode(self.tokenizer, prompts)
+        return self._encoded[1]
 
     def count_tokens(self, texts: Sequence[str]) -> int:
         """How many tokens plain texts have, special ones included."""
@@ -217,7 +222,8 @@ class LanguageModel:
                 f"a prompt and its answer of {longest} tokens do not fit the model's window of {self.max_tokens}; "
                 f"lower the number or size of the passages, or shorten the answer"
             )
-        return continuation_log_probabilities(self.model, heads, tails, self.max_batch_tokens)
+        weight = self.max_answer_tokens / self.max_batch_tokens
+        return continuation_log_probabilities(self.model, heads, tails, self.max_answer_tokens, weight)
 
     def split(
         self, prompts: Sequence[str], continuations: Sequence[Sequence[str]]

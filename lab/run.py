@@ -39,7 +39,8 @@ from lab.workspace import Workspace
 
 log = logging.getLogger(__name__)
 
-PORTION = 256  # Answers that are kept together.
+# Answers that are kept together. A batch ends with its portion, and a GPU wants large ones.
+PORTION = {"cpu": 256, "cuda": 1024}
 ASKED_ALONE = 20  # Questions that are asked one by one, as users ask them.
 WATCHED_TEXTS = 48  # Whose loss is taken while weights are trained.
 
@@ -246,7 +247,7 @@ def _sit(student: Student, questions: list[Question], workspace: Workspace, phas
             answers = student.answer(sheet, advance)
             entry.add(_work(student, sheet, answers))
             return answers
-        parts = [_kept_answers(student, part, workspace, advance) for part in sheet.portions(PORTION)]
+        parts = [_kept_answers(student, part, workspace, advance) for part in sheet.portions(PORTION[workspace.device])]
         made = [part.cost for part in parts if not part.reused]
         if made:
             entry.add(reduce(plus, made))

@@ -6,10 +6,13 @@ import inspect
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch.nn import functional
 
 from lab.progress import step
+
+LOSS_LOGITS = 2**22  # In float32, at most so many at a time but for one row's: a vocabulary may be large.
 
 
 def batches(lengths: Sequence[int], max_batch_tokens: int, rows: Sequence[int] | None = None) -> Iterator[list[int]]:
@@ -32,7 +35,11 @@ def batches(lengths: Sequence[int], max_batch_tokens: int, rows: Sequence[int] |
 
 @torch.no_grad()
 def continuation_log_probabilities(
-    model: Any, heads: Sequence[list[int]], tails: Sequence[Sequence[list[int]]], max_batch_tokens: int
+    model: Any,
+    heads: Sequence[list[int]],
+    tails: Sequence[Sequence[list[int]]],
+    max_batch_tokens: int,
+    logits_weight: float = 1.0,
 ) -> list[list[float]]:
     """Natural log-probability of each of a prompt's tails (its continuations), summed over the tail's tokens.
 
@@ -40,10 +47,12 @@ def continuation_log_probabilities(
     tails: all choices but one cost their own tokens only, and a tail of one token costs nothing. A cache does this, and
     not one row with a mask in the shape of a tree, because sliding windows and positions then stay the model's own
     business. max_batch_tokens bounds rows times width with every longer tail in a row of its own, prompt included,
-    which is what the cache holds in the end.
+    which is what the cache holds in the end. logits_weight: a tail's token counts as so many, since logits are made of
+    it.
     """
     made: list[list[float]] = [[] for _ in heads]
-    lengths = [len(head) + max(map(len, some), default=0) for head, some in zip(heads, tails, strict=True)]
+    longest = [max(map(len, some), default=0) for some in tails]
+    lengths = [max(len(head) + tail, int(tail * logits_weight)) for head, tail in zip(heads, longest, strict=True)]
     rows = [max(1, sum(len(tail) > 1 for tail in some)) for some in tails]
     with step("scoring known answers", len(heads), "questions") as advance:
         for batch in batches(lengths, max_batch_tokens, rows):
@@ -56,17 +65,15 @@ def continuation_log_probabilities(
 
 def _score(model: Any, heads: list[list[int]], branches: list[Sequence[list[int]]]) -> list[float]:
     """The scores of one batch's continuations, one prompt after another."""
-    width = max(map(len, heads))
     # Padding goes to the left, as in generation: the last column is every prompt's end, and distances stay true.
-    ids = padded(heads, width, model.device, left=True)
-    seen = padded([[1] * len(head) for head in heads], width, model.device, left=True)
+    ids, seen = padded(heads, model.device, left=True)
     positions = (seen.cumsum(-1) - 1).clamp(min=0)
     output = forward(model, ids, seen, positions, use_cache=True, logits_to_keep=1)
     tails = [tail for some in branches for tail in some]
     owners = [row for row, some in enumerate(branches) for _ in some]
     if "past_key_values" not in output:  # A purely recurrent model keeps a state of its own kind: nothing is shared.
         whole = [heads[row] + tail for row, tail in zip(owners, tails, strict=True)]
-        return sequence_log_probabilities(model, whole, [len(heads[row]) for row in owners], width)
+        return sequence_log_probabilities(model, whole, [len(heads[row]) for row in owners], ids.shape[1])
     owner = torch.tensor(owners, device=model.device)
     first = torch.tensor([tail[0] for tail in tails], device=model.device)
     scores = output.logits[:, -1].float().log_softmax(-1)[owner, first]
@@ -74,11 +81,9 @@ def _score(model: Any, heads: list[list[int]], branches: list[Sequence[list[int]
     longer = [place for place, tail in enumerate(tails) if len(tail) > 1]
     if longer:
         rows = owner[longer]
-        width = max(len(tails[place]) for place in longer) - 1
-        fed = padded([tails[place][:-1] for place in longer], width, model.device)
-        wanted = padded([tails[place][1:] for place in longer], width, model.device)
-        real = padded([[1] * (len(tails[place]) - 1) for place in longer], width, model.device)
-        positions = seen.sum(-1)[rows, None] + torch.arange(width, device=model.device)
+        fed, real = padded([tails[place][:-1] for place in longer], model.device)
+        wanted, _ = padded([tails[place][1:] for place in longer], model.device)
+        positions = seen.sum(-1)[rows, None] + torch.arange(fed.shape[1], device=model.device)
         cache = output.past_key_values
         cache.reorder_cache(rows)  # Beam search's own: takes rows by number, some of them several times.
         mask = torch.cat([seen[rows], real], dim=1)
@@ -95,13 +100,10 @@ def sequence_log_probabilities(
     made = [0.0] * len(sequences)
     with step("scoring texts", sum(map(len, sequences)), "tokens") as advance:
         for batch in batches([len(ids) - 1 for ids in sequences], max_batch_tokens):
-            width = len(sequences[batch[0]]) - 1  # The last token is predicted, not read.
-            ids = padded([sequences[i][:-1] for i in batch], width, model.device)
-            wanted = padded([sequences[i][1:] for i in batch], width, model.device)
-            scored = padded(
-                [[0] * (skip[i] - 1) + [1] * (len(sequences[i]) - skip[i]) for i in batch], width, model.device
-            )
-            positions = torch.arange(width, device=model.device).expand_as(ids)
+            ids, real = padded([sequences[i][:-1] for i in batch], model.device)  # The last is predicted, not read.
+            wanted, _ = padded([sequences[i][1:] for i in batch], model.device)
+            positions = torch.arange(ids.shape[1], device=model.device).expand_as(ids)
+            scored = real * (positions >= torch.tensor([[skip[i] - 1] for i in batch], device=model.device))
             # Padding to the right is seen by nothing that comes before it: without a mask attention is faster.
             losses = _losses(forward(model, ids, None, positions, use_cache=False).logits, wanted)
             for i, value in zip(batch, (losses * scored).sum(-1).tolist(), strict=True):
@@ -136,15 +138,24 @@ def forward(model: Any, ids: torch.Tensor, seen: torch.Tensor | None, positions:
 
 
 def _losses(logits: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
-    """Minus log-probability of each wanted token, (rows, width); row by row, for logits of large vocabularies."""
-    return torch.stack(
-        [functional.cross_entropy(row.float(), ids, reduction="none") for row, ids in zip(logits, wanted, strict=True)]
-    )
+    """Minus log-probability of each wanted token, (rows, width); some rows at a time, see `LOSS_LOGITS`."""
+    rows = max(1, LOSS_LOGITS // logits[0].numel())
+    parts = zip(logits.split(rows), wanted.split(rows), strict=True)
+    found = [
+        functional.cross_entropy(some.float().flatten(0, 1), ids.flatten(), reduction="none") for some, ids in parts
+    ]
+    return torch.cat(found).view_as(wanted)
 
 
 def padded(
-    rows: Sequence[list[int]], width: int, device: torch.device, left: bool = False, fill: int = 0
-) -> torch.Tensor:
-    """(rows, width), filled up with what no mask lets anyone see."""
-    filled = [[fill] * (width - len(row)) + row if left else row + [fill] * (width - len(row)) for row in rows]
-    return torch.tensor(filled, device=device)
+    rows: Sequence[list[int]], device: torch.device, left: bool = False, fill: int = 0
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """(ids, seen), (rows, the longest's width) each: filled up with what nobody sees, and 1 where there is a token."""
+    # By numpy: torch takes ten times as long over lists, and there are as many lists as questions.
+    width = max(map(len, rows))
+    ids = np.full((len(rows), width), fill, dtype=np.int64)
+    seen = np.zeros_like(ids)
+    for row, one in enumerate(rows):
+        part = slice(width - len(one), None) if left else slice(len(one))
+        ids[row, part], seen[row, part] = one, 1
+    return torch.from_numpy(ids).to(device), torch.from_numpy(seen).to(device)

@@ -25,7 +25,7 @@ PROMPTS = [f"{passage * 2}Question: {asked}\nAnswer:" for asked in ASKED for pas
 @pytest.mark.parametrize("max_batch_tokens", [400, 100_000])
 def test_answers_are_those_of_one_prompt_at_a_time(kind, max_batch_tokens, tmp_path):
     model = BaseModel(str(chat_models.write(tmp_path, kind))).load("cpu")
-    model.max_batch_tokens = max_batch_tokens
+    model.max_answer_tokens = max_batch_tokens
     together = model.generate(PROMPTS, 6)
     assert together == [model.generate([prompt], 6)[0] for prompt in PROMPTS]
     # A window that slides counts padding as text: nothing may be shared there.

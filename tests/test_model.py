@@ -15,6 +15,7 @@ from transformers import PreTrainedTokenizerFast
 
 from lab.base import BaseModel
 from lab.flops import matrices
+from lab.framing import Frame
 from lab.model import LanguageModel
 from lab.records import LabError
 from lab.scoring import batches
@@ -65,6 +66,25 @@ def test_small_batches_change_nothing_but_memory(model):
     texts = [[" 45 crowns", " A"], [" unknown"], [" it", " B", " nobody"]]
     for one, other in zip(*(m.log_probabilities(PROMPTS, texts) for m in (small, model)), strict=True):
         assert one == pytest.approx(other, abs=1e-4)
+
+
+def test_prompts_are_encoded_once_for_all_that_is_asked_of_them(model, monkeypatch):
+    encoded, plain = [], Frame.encode
+    monkeypatch.setattr(
+        Frame, "encode", lambda frame, tokenizer, *texts: encoded.append(texts) or plain(frame, tokenizer, *texts)
+    )
+    model.encode(["other prompts, asked before"])
+    encoded.clear()
+    made = model.generate(PROMPTS, 4)
+    model.log_probabilities(PROMPTS, [[" A"]] * 3)
+    model.work(PROMPTS, [(one.prompt_tokens, one.answer_tokens) for one in made], 4)
+    assert encoded[0] == (PROMPTS,)
+    # Beside that only prompts with their continuations, and the one whose operations are counted.
+    assert [tuple(map(len, texts)) for texts in encoded[1:]] == [(3, 3), (1,)]
+    asked = list(PROMPTS)
+    model.encode(asked)
+    asked[0] = "Name it"  # A list that its owner changes is no longer the one that was encoded.
+    assert model.encode(asked) == plain(model.frame, model.tokenizer, asked)
 
 
 def test_log_probability_is_the_sum_over_the_continuation(model):

@@ -31,7 +31,7 @@ from lab.corpus.corpus import Corpus
 from lab.ledger import Ledger
 from lab.pipeline import Pipeline
 from lab.records import LabError, read_jsonl
-from lab.run import Experiment, run
+from lab.run import PORTION, Experiment, run
 from lab.states import States
 from lab.stopping import Terminated, deferred, exit_code
 from lab.store import Store
@@ -379,7 +379,7 @@ def test_a_stopped_command_says_how_to_go_on_and_goes_on(number: int, code: int,
 
 
 def test_answers_go_on_after_the_last_whole_portion(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lab.run.PORTION", 5)
+    monkeypatch.setitem(PORTION, "cpu", 5)
     asked: list[int] = []
     answer = Student.answer
 

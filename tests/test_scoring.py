@@ -97,6 +97,19 @@ def test_a_prompt_is_run_once_for_all_of_its_continuations(monkeypatch):
     assert run == [2 * 40, 2 * 3 * 3]  # Three longer ones each, without the last token, padded to the longest.
 
 
+def test_tails_keep_a_budget_of_their_own(monkeypatch):
+    run = []
+    monkeypatch.setattr(
+        scoring, "forward", lambda model, ids, *rest, **options: run.append(ids.shape) or model(ids, **options)
+    )
+    model = Causal.from_config(CONFIGS["llama"]).eval()
+    continuation_log_probabilities(model, [[5] * 20] * 8, [[[6] * 5]] * 8, 200, logits_weight=1)
+    assert run == [(8, 20), (8, 4)]
+    run.clear()  # 8 times 5 tokens count as 400 now, more than 8 times the 25 of a row.
+    continuation_log_probabilities(model, [[5] * 20] * 8, [[[6] * 5]] * 8, 200, logits_weight=10)
+    assert run == [(4, 20), (4, 4)] * 2
+
+
 def test_batches_hold_every_index_once_and_keep_the_budget():
     draw = random.Random(0)
     lengths = [draw.randint(1, 50) for _ in range(200)]

@@ -11,6 +11,7 @@ import re
 import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Sequence
+from functools import lru_cache
 
 _CJK = "\u3005-\u3007\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
 _TOKEN = re.compile(rf"[{_CJK}]|[^\s{_CJK}]+")
@@ -21,6 +22,7 @@ _ASCII_SYMBOLS = frozenset("$+<=>^`|~")  # SQuAD strips these too, though Unicod
 _ROUGE_TOKEN = re.compile(rf"[{_CJK}]|[^\W_{_CJK}]+")
 
 
+@lru_cache(maxsize=4096)  # A grade asks for that of the same answer ten times over.
 def normalise(text: str) -> str:
     """The form in which two answers are the same: NFKC, casefolded, without punctuation, articles and spare spaces."""
     folded = unicodedata.normalize("NFKC", text).casefold()
