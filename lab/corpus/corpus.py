@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -26,6 +26,7 @@ class Quarantined:
 class Corpus:
     """Documents with their passages, and what was made from them.
 
+    documents, passages, reworded: may lie on disk (`lab.corpus.shelf`): go through them, or ask for one by its number.
     practice: questions for tuning, on a named part of the facts, never exam questions. reworded: copies of documents
     in other words, for training. quarantined: what came in and was not taken. bills: what writing practice and reworded
     copies took, where it is known. facts: how many the documents tell, where the world that made them knows. partial:
@@ -35,10 +36,10 @@ class Corpus:
     """
 
     name: str
-    documents: tuple[Document, ...]
-    passages: tuple[Passage, ...]
+    documents: Sequence[Document]
+    passages: Sequence[Passage]
     practice: tuple[Question, ...] = ()
-    reworded: tuple[Document, ...] = ()
+    reworded: Sequence[Document] = ()
     quarantined: tuple[Quarantined, ...] = ()
     bills: tuple[Entry, ...] = ()
     facts: int | None = None
@@ -47,20 +48,17 @@ class Corpus:
     def __post_init__(self) -> None:
         if not self.documents:
             raise LabError(f"corpus {self.name}: no documents; give it at least one")
-        for what, ids in (
-            ("document", [document.id for document in self.documents]),
-            ("passage", [passage.id for passage in self.passages]),
-            ("practice question", [question.id for question in self.practice]),
-            ("reworded document", [document.id for document in self.reworded]),
-        ):
-            twice = _first_repeated(ids)
-            if twice is not None:
-                raise LabError(f"corpus {self.name}: two {what}s have the id {twice!r}; ids must differ")
-        texts = {document.id: document.text for document in self.documents}
+        places = self._places("document", self.documents)
+        self.passage_places  # noqa: B018 - worked out now, for what is wrong with it
+        self._places("practice question", self.practice)
+        self._places("reworded document", self.reworded)
+        document = self.documents[0]
         for passage in self.passages:
-            if passage.document_id not in texts:
-                raise LabError(f"corpus {self.name}: passage {passage.id!r} is of an unknown document; mend its id")
-            if texts[passage.document_id][passage.start : passage.end] != passage.text:
+            if passage.document_id != document.id:
+                if passage.document_id not in places:
+                    raise LabError(f"corpus {self.name}: passage {passage.id!r} is of an unknown document; mend its id")
+                document = self.documents[places[passage.document_id]]
+            if document.text[passage.start : passage.end] != passage.text:
                 raise LabError(
                     f"corpus {self.name}: passage {passage.id!r} is not the text at its offsets; split again"
                 )
@@ -78,24 +76,23 @@ class Corpus:
 
     def passage(self, id: str) -> Passage:
         """The passage of this id. LabError where there is none."""
-        found = self._by_id.get(id)
-        if found is None:
+        place = self.passage_places.get(id)
+        if place is None:
             raise LabError(f"corpus {self.name}: no passage {id!r}; mend the id or split the documents again")
-        return found
+        return self.passages[place]
 
     @cached_property
-    def _by_id(self) -> dict[str, Passage]:
-        return {passage.id: passage for passage in self.passages}
+    def passage_places(self) -> Mapping[str, int]:
+        """Each passage's place among `passages`, by its id."""
+        return self._places("passage", self.passages)
+
+    def _places(self, what: str, records: Iterable[Document | Passage | Question]) -> dict[str, int]:
+        places: dict[str, int] = {}
+        for place, record in enumerate(records):
+            if places.setdefault(record.id, place) != place:
+                raise LabError(f"corpus {self.name}: two {what}s have the id {record.id!r}; ids must differ")
+        return places
 
 
 def _rows(records: Iterable[Document | Passage]) -> Iterator[dict[str, Any]]:
     return map(dataclasses.asdict, records)
-
-
-def _first_repeated(ids: Iterable[str]) -> str | None:
-    seen: set[str] = set()
-    for id in ids:
-        if id in seen:
-            return id
-        seen.add(id)
-    return None

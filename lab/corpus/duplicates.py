@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy
 
 from lab.corpus.cleaning import RefusedError
+from lab.corpus.shelf import Marks, Shelf
 from lab.records import Document, LabError
 
 if TYPE_CHECKING:
@@ -62,34 +63,33 @@ def jaccard(one: numpy.ndarray, other: numpy.ndarray) -> float:
 
 
 class Duplicates:
-    """Remembers documents and refuses those that repeat one of them.
+    """Puts documents on a shelf, and refuses those that repeat one of them.
 
+    documents: the shelf, empty at first.
     threshold: the Jaccard similarity of character shingles from which a document is a repetition, where the lengths
     are as much alike; 1 asks for the same text. Candidates come from MinHash with locality-sensitive hashing (Broder
     1997; Indyk and Motwani 1998) and are then compared in full, so none is refused by chance; of those at the
     threshold one in a hundred may be missed.
     """
 
-    def __init__(self, threshold: float) -> None:
+    def __init__(self, threshold: float, documents: Shelf[Document]) -> None:
         check_threshold(threshold)
         self._threshold = threshold
-        self._by_text: dict[bytes, str] = {}
-        self._documents: list[Document] = []
-        if threshold < 1:
-            from datasketch import MinHashLSH
-
-            self._nearby = MinHashLSH(num_perm=PERMUTATIONS, params=bands(threshold))
+        self._documents = documents
+        self._marks = Marks()
 
     def add(self, document: Document) -> None:
-        """Remember a document. RefusedError, and not remembered, where it repeats one."""
-        exact = hashlib.sha256(document.text.strip().encode("utf-8")).digest()
-        if exact in self._by_text:
-            raise RefusedError("duplicate", f"repeats {self._by_text[exact]} word for word")
+        """Put a document on the shelf. RefusedError, and not put there, where it repeats one."""
+        text = document.text.strip()
+        marks = [_mark(b"text", text.encode("utf-8"))]
+        for place in self._marks.find(marks, MOST_CANDIDATES):
+            if self._documents[place].text.strip() == text:
+                raise RefusedError("duplicate", f"repeats {self._documents[place].id} word for word")
         if self._threshold < 1:
             codes = signs(document.text)
             own = shingles(codes)
-            sketch = _sketch(own)
-            for place in sorted(self._nearby.query(sketch))[:MOST_CANDIDATES]:
+            near = _bands(own, self._threshold)
+            for place in self._marks.find(near, MOST_CANDIDATES):
                 earlier = self._documents[place]
                 others = signs(earlier.text)
                 # Sets do not count: `0xffff` and `0xffffffff` hold the same stretches, but are not as long.
@@ -98,9 +98,9 @@ class Duplicates:
                 alike = jaccard(own, shingles(others))
                 if alike >= self._threshold:
                     raise RefusedError("near-duplicate", f"repeats {earlier.id} but for little (Jaccard {alike:.4f})")
-            self._nearby.insert(len(self._documents), sketch)
+            marks += near
+        self._marks.add(marks, len(self._documents))
         self._documents.append(document)
-        self._by_text[exact] = document.id
 
 
 def bands(threshold: float) -> tuple[int, int]:
@@ -110,6 +110,17 @@ def bands(threshold: float) -> tuple[int, int]:
         if 1 - (1 - threshold**rows) ** count >= 0.99:
             return count, rows
     return PERMUTATIONS, 1
+
+
+def _bands(hashes: numpy.ndarray, threshold: float) -> list[bytes]:
+    """A mark for each band of the sketch."""
+    count, rows = bands(threshold)
+    values = _sketch(hashes).hashvalues
+    return [_mark(b"%d" % band, values[band * rows : (band + 1) * rows].tobytes()) for band in range(count)]
+
+
+def _mark(kind: bytes, content: bytes) -> bytes:
+    return hashlib.blake2b(content, digest_size=8, person=kind).digest()
 
 
 def _sketch(hashes: numpy.ndarray) -> MinHash:
