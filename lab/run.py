@@ -289,7 +289,7 @@ def _passages(
     """What lay on the desk and what should have, so that a reader of the run needs no corpus to see it."""
     shown = {id for _, _, answers in suites for answer in answers for id, _ in answer.passages}
     gold = {id for _, asked, _ in suites for question in asked for id in question.passages}
-    places = sorted(corpus.passage_places[id] for id in shown | gold if id in corpus.passage_places)
+    places = sorted(corpus.place(id) for id in shown | gold if corpus.has(id))
     found = (corpus.passages[place] for place in places)
     return ({"id": p.id, "title": p.title, "text": p.text} for p in found)
 

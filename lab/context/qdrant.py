@@ -102,13 +102,15 @@ class QdrantRanker:
             )
             for vector in self._embedder.encode_questions(questions).tolist()
         ]
-        passages, places = self._corpus.passages, self._corpus.passage_places
         ranked: list[list[tuple[str, float]]] = []
         with answers(self._settings.url):
             for first in range(0, len(asked), BATCH):
                 for answer in self._client.query_batch_points(self._name, requests=asked[first : first + BATCH]):
-                    found = [(places[hit.payload["passage"]], hit.score) for hit in answer.points if hit.payload]
-                    ranked.append([(passages[place].id, score) for place, score in best_first(found, count)])
+                    found = [
+                        (self._corpus.place(hit.payload["passage"]), hit.score) for hit in answer.points if hit.payload
+                    ]
+                    best = best_first(found, count)
+                    ranked.append([(self._corpus.passages[place].id, score) for place, score in best])
         return ranked
 
 

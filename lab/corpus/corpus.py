@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from lab.corpus.shelf import Index
 from lab.ledger import Entry
 from lab.records import Document, LabError, Passage, Question
 from lab.store import digest
@@ -48,16 +49,17 @@ class Corpus:
     def __post_init__(self) -> None:
         if not self.documents:
             raise LabError(f"corpus {self.name}: no documents; give it at least one")
-        places = self._places("document", self.documents)
-        self.passage_places  # noqa: B018 - worked out now, for what is wrong with it
-        self._places("practice question", self.practice)
-        self._places("reworded document", self.reworded)
+        documents = self._by_id("document", self.documents)
+        self._passages_by_id  # noqa: B018 - made now, and refused where an id is taken twice
+        self._by_id("practice question", self.practice)
+        self._by_id("reworded document", self.reworded)
         document = self.documents[0]
         for passage in self.passages:
             if passage.document_id != document.id:
-                if passage.document_id not in places:
+                found = documents.find([passage.document_id])
+                if not found:
                     raise LabError(f"corpus {self.name}: passage {passage.id!r} is of an unknown document; mend its id")
-                document = self.documents[places[passage.document_id]]
+                document = self.documents[found[0]]
             if document.text[passage.start : passage.end] != passage.text:
                 raise LabError(
                     f"corpus {self.name}: passage {passage.id!r} is not the text at its offsets; split again"
@@ -76,22 +78,30 @@ class Corpus:
 
     def passage(self, id: str) -> Passage:
         """The passage of this id. LabError where there is none."""
-        place = self.passage_places.get(id)
-        if place is None:
+        return self.passages[self.place(id)]
+
+    def place(self, id: str) -> int:
+        """The number of the passage of this id, from 0 in the order of `passages`. LabError where there is none."""
+        found = self._passages_by_id.find([id])
+        if not found:
             raise LabError(f"corpus {self.name}: no passage {id!r}; mend the id or split the documents again")
-        return self.passages[place]
+        return found[0]
+
+    def has(self, id: str) -> bool:
+        """Whether there is a passage of this id."""
+        return bool(self._passages_by_id.find([id]))
 
     @cached_property
-    def passage_places(self) -> Mapping[str, int]:
-        """Each passage's place among `passages`, by its id."""
-        return self._places("passage", self.passages)
+    def _passages_by_id(self) -> Index:
+        return self._by_id("passage", self.passages)
 
-    def _places(self, what: str, records: Iterable[Document | Passage | Question]) -> dict[str, int]:
-        places: dict[str, int] = {}
+    def _by_id(self, what: str, records: Iterable[Document | Passage | Question]) -> Index:
+        index = Index()
         for place, record in enumerate(records):
-            if places.setdefault(record.id, place) != place:
+            if index.find([record.id]):
                 raise LabError(f"corpus {self.name}: two {what}s have the id {record.id!r}; ids must differ")
-        return places
+            index.add([record.id], place)
+        return index
 
 
 def _rows(records: Iterable[Document | Passage]) -> Iterator[dict[str, Any]]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from typing import TYPE_CHECKING
 
 import numpy
 
 from lab.corpus.cleaning import RefusedError
-from lab.corpus.shelf import Marks, Shelf
+from lab.corpus.shelf import Index, Shelf
 from lab.records import Document, LabError
 
 if TYPE_CHECKING:
@@ -76,20 +77,18 @@ class Duplicates:
         check_threshold(threshold)
         self._threshold = threshold
         self._documents = documents
-        self._marks = Marks()
+        self._index = Index()
 
     def add(self, document: Document) -> None:
         """Put a document on the shelf. RefusedError, and not put there, where it repeats one."""
-        text = document.text.strip()
-        marks = [_mark(b"text", text.encode("utf-8"))]
-        for place in self._marks.find(marks, MOST_CANDIDATES):
-            if self._documents[place].text.strip() == text:
-                raise RefusedError("duplicate", f"repeats {self._documents[place].id} word for word")
+        keys = [hashlib.sha256(document.text.strip().encode("utf-8")).digest()]
+        for place in self._index.find(keys):
+            raise RefusedError("duplicate", f"repeats {self._documents[place].id} word for word")
         if self._threshold < 1:
             codes = signs(document.text)
             own = shingles(codes)
             near = _bands(own, self._threshold)
-            for place in self._marks.find(near, MOST_CANDIDATES):
+            for place in self._index.find(near, MOST_CANDIDATES):
                 earlier = self._documents[place]
                 others = signs(earlier.text)
                 # Sets do not count: `0xffff` and `0xffffffff` hold the same stretches, but are not as long.
@@ -98,8 +97,8 @@ class Duplicates:
                 alike = jaccard(own, shingles(others))
                 if alike >= self._threshold:
                     raise RefusedError("near-duplicate", f"repeats {earlier.id} but for little (Jaccard {alike:.4f})")
-            marks += near
-        self._marks.add(marks, len(self._documents))
+            keys += near
+        self._index.add(keys, len(self._documents))
         self._documents.append(document)
 
 
@@ -113,20 +112,25 @@ def bands(threshold: float) -> tuple[int, int]:
 
 
 def _bands(hashes: numpy.ndarray, threshold: float) -> list[bytes]:
-    """A mark for each band of the sketch."""
+    """A key of eight bytes for each band of the sketch."""
     count, rows = bands(threshold)
-    values = _sketch(hashes).hashvalues
-    return [_mark(b"%d" % band, values[band * rows : (band + 1) * rows].tobytes()) for band in range(count)]
-
-
-def _mark(kind: bytes, content: bytes) -> bytes:
-    return hashlib.blake2b(content, digest_size=8, person=kind).digest()
+    parts = _sketch(hashes).hashvalues[: count * rows].reshape(count, rows)
+    return [
+        hashlib.blake2b(part.tobytes(), digest_size=8, person=str(band).encode()).digest()
+        for band, part in enumerate(parts)
+    ]
 
 
 def _sketch(hashes: numpy.ndarray) -> MinHash:
-    from datasketch import MinHash
-
-    sketch = MinHash(num_perm=PERMUTATIONS, hashfunc=int, scheme="affine64")
+    sketch = _blank().copy()
     for start in range(0, len(hashes), BLOCK):
         sketch.update_batch(hashes[start : start + BLOCK].tolist())
     return sketch
+
+
+@functools.cache
+def _blank() -> MinHash:
+    """A sketch of nothing: to draw its permutations takes as long as a page of text does."""
+    from datasketch import MinHash
+
+    return MinHash(num_perm=PERMUTATIONS, hashfunc=int, scheme="affine64")

@@ -1,6 +1,6 @@
 """Records on disk instead of in memory, in order: of what is asked for, no more is held than one at a time.
 
-SQLite keeps them, each `Shelf` and `Marks` in a database of its own without a name: some 2 MB of it are in memory, the
+SQLite keeps them, each `Shelf` and `Index` in a database of its own without a name: some 2 MB of it are in memory, the
 rest in a file of TMPDIR (else /var/tmp) that has no name either, so the system frees it however the process ends. What
 is kept can be read while more is added. A process that was forked must not read on.
 """
@@ -88,22 +88,25 @@ class Shelf(Sequence[Record]):
                 yield self._kind(*row)
 
 
-class Marks:
-    """Numbers by 64-bit marks, such as hashes: what an index in memory would take a hundred bytes each for."""
+class Index:
+    """Numbers by keys, several a key: what would take a hundred bytes for each in memory.
+
+    Keys are texts, or bytes. DiskError where there is no room for them.
+    """
 
     def __init__(self) -> None:
-        self._base = _database(self, "CREATE TABLE marks (mark, number, PRIMARY KEY (mark, number)) WITHOUT ROWID")
+        self._base = _database(self, "CREATE TABLE numbers (key, number, PRIMARY KEY (key, number)) WITHOUT ROWID")
 
-    def add(self, marks: Iterable[bytes], number: int) -> None:
-        """Put a number under marks of eight bytes."""
+    def add(self, keys: Iterable[str | bytes], number: int) -> None:
+        """Put a number under keys."""
         with _on_disk():
-            self._base.executemany("INSERT OR IGNORE INTO marks VALUES (?, ?)", ((mark, number) for mark in marks))
+            self._base.executemany("INSERT OR IGNORE INTO numbers VALUES (?, ?)", ((key, number) for key in keys))
 
-    def find(self, marks: Iterable[bytes], most: int) -> list[int]:
-        """The `most` smallest numbers under any of the marks, in order."""
-        select = "SELECT number FROM marks WHERE mark = ? ORDER BY number LIMIT ?"
+    def find(self, keys: Iterable[str | bytes], most: int = 1) -> list[int]:
+        """The `most` smallest numbers under any of the keys, in order."""
+        select = "SELECT number FROM numbers WHERE key = ? ORDER BY number LIMIT ?"
         with _on_disk():
-            found = {number for mark in marks for (number,) in self._base.execute(select, (mark, most))}
+            found = {number for key in keys for (number,) in self._base.execute(select, (key, most))}
         return sorted(found)[:most]
 
 

@@ -37,7 +37,8 @@ def match_evidence(questions: Sequence[Question], corpus: Corpus) -> list[Questi
 
     LabError for passage ids that a corpus that is not partial does not have, all at once.
     """
-    known = corpus.passage_places.keys()
+    named = {id for one in questions for id in one.passages}
+    known = {id for id in named if corpus.has(id)}
     if corpus.partial:
         questions = _without_unknown(questions, known, corpus.name)
     _refuse_unknown(questions, known, corpus.name)
@@ -61,7 +62,7 @@ def match_evidence(questions: Sequence[Question], corpus: Corpus) -> list[Questi
     return matched
 
 
-def _without_unknown(questions: Sequence[Question], known: Collection[str], name: str) -> list[Question]:
+def _without_unknown(questions: Sequence[Question], known: set[str], name: str) -> list[Question]:
     """The questions, each with those of its passages that are known."""
     kept = [dataclasses.replace(one, passages=tuple(id for id in one.passages if id in known)) for one in questions]
     fewer = sum(before.passages != after.passages for before, after in zip(questions, kept, strict=True))
@@ -69,7 +70,7 @@ def _without_unknown(questions: Sequence[Question], known: Collection[str], name
     return kept
 
 
-def _refuse_unknown(questions: Sequence[Question], known: Collection[str], name: str) -> None:
+def _refuse_unknown(questions: Sequence[Question], known: set[str], name: str) -> None:
     strange = [f"{one.id}: {id}" for one in questions for id in one.passages if id not in known]
     if strange:
         raise LabError(
