@@ -19,6 +19,7 @@ from lab import ranks
 from lab.base import Base
 from lab.code import digest_code
 from lab.corpus.corpus import Corpus
+from lab.corpus.shelf import View
 from lab.exam.evidence import match_evidence
 from lab.exam.leaks import LeakGuard
 from lab.exam.suite import GeneralSuite
@@ -158,7 +159,8 @@ def _run(experiment: Experiment, progress: Progress) -> Path:
     # Of the whole exam, so that it is the same under every limit.
     quiz = SmallQuiz(whole, general.questions, experiment.answer_tokens)
     guard = LeakGuard([*exam, *general_questions], experiment.allow_leak)
-    guard.check((document.id, document.text) for document in corpus.documents)  # An index must not hold it either.
+    # An index must not hold it either.
+    guard.check(View(corpus.documents, lambda document: (document.id, document.text)))
     workspace = Workspace(
         Store(experiment.artifacts),
         ledger,
@@ -288,8 +290,9 @@ def _passages(
     """What lay on the desk and what should have, so that a reader of the run needs no corpus to see it."""
     shown = {id for _, _, answers in suites for answer in answers for id, _ in answer.passages}
     gold = {id for _, asked, _ in suites for question in asked for id in question.passages}
-    kept = shown | gold
-    return ({"id": p.id, "title": p.title, "text": p.text} for p in corpus.passages if p.id in kept)
+    places = sorted(corpus.place(id) for id in shown | gold if corpus.has(id))
+    found = (corpus.passages[place] for place in places)
+    return ({"id": p.id, "title": p.title, "text": p.text} for p in found)
 
 
 def _curve(ledger: Ledger, workspace: Workspace) -> list[dict[str, Any]]:

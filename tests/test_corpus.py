@@ -29,7 +29,7 @@ The keelage of Corvin is 12 crowns.
 
 def read(folder: Path) -> tuple[tuple[Document, ...], list[tuple[str, str]]]:
     gathered = load_documents(folder)
-    return gathered.documents, [(row.id, row.reason) for row in gathered.quarantined]
+    return tuple(gathered.documents), [(row.id, row.reason) for row in gathered.quarantined]
 
 
 def document(text: str, title: str = "Doc") -> Document:

@@ -25,6 +25,7 @@ from lab.corpus.ingest import Gathered
 from lab.corpus.passages import count_tokens
 from lab.corpus.rows import HubCorpus, JsonlCorpus
 from lab.corpus.sandbox import Sandbox
+from lab.corpus.shelf import Shelf
 from lab.records import Document, LabError
 
 DATA = Path(__file__).parent.parent.parent / "shared" / "data"
@@ -194,7 +195,7 @@ def test_near_duplicates_are_found_from_the_threshold_on_and_not_below(threshold
         for place in generator.sample(range(3000), edits):
             other[place] = "港"
         alike = brute_jaccard(text, "".join(other))
-        known = Duplicates(threshold)
+        known = Duplicates(threshold, Shelf(Document))
         known.add(Document("first", "t", text))
         try:
             known.add(Document(f"d{number}", "t", "".join(other)))

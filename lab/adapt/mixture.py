@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from random import Random
 from typing import Protocol
 
 from lab.corpus.corpus import Corpus
+from lab.corpus.shelf import View
 from lab.exam.prompts import ask, prefix
 from lab.packing import Piece
 from lab.records import LabError, TrainingText
@@ -27,8 +30,8 @@ class Replay(Protocol):
         ...
 
 
-def domain_texts(corpus: Corpus, kinds: Sequence[str], wordings: int | None = None) -> list[TrainingText]:
-    """The corpus as texts to train on. kinds: any of `documents`, `reworded`, `practice`.
+def domain_texts(corpus: Corpus, kinds: Sequence[str], wordings: int | None = None) -> Sequence[TrainingText]:
+    """The corpus as texts to train on, read when asked for. kinds: any of `documents`, `reworded`, `practice`.
 
     wordings: how many tellings of each document, the document itself included; the reworded copies are taken in their
     order, None takes all. LabError where a kind is unknown, or the corpus has none of it or not as many wordings.
@@ -41,24 +44,31 @@ def domain_texts(corpus: Corpus, kinds: Sequence[str], wordings: int | None = No
         )
     if copies == 0 and wordings is not None:
         kinds = [kind for kind in kinds if kind != "reworded"]
-    makers = {
-        "documents": lambda: [TrainingText("documents", document.text) for document in corpus.documents],
-        "reworded": lambda: [TrainingText("reworded", document.text) for document in corpus.reworded[:copies]],
-        "practice": lambda: _practice(corpus),
+    every: dict[str, Sequence[TrainingText]] = {
+        "documents": View(corpus.documents, lambda document: TrainingText("documents", document.text)),
+        "reworded": View(corpus.reworded[:copies], lambda document: TrainingText("reworded", document.text)),
+        "practice": _practice(corpus),
     }
-    made: list[TrainingText] = []
     for kind in kinds:
-        if kind not in makers:
-            raise LabError(f"texts: {kind!r} is no kind of training text; choose of {', '.join(makers)}")
-        found = makers[kind]()
-        if not found:
+        if kind not in every:
+            raise LabError(f"texts: {kind!r} is no kind of training text; choose of {', '.join(every)}")
+        if not every[kind]:
             raise LabError(
                 f"texts: the corpus {corpus.name} has no {kind}; leave it out (texts=[documents]) or give it some"
             )
-        made += found
-    if not made:
+    if not kinds:
         raise LabError("texts: nothing to train on; name at least one of documents, reworded, practice")
-    return made
+    return _joined([every[kind] for kind in kinds])
+
+
+def _joined(parts: Sequence[Sequence[TrainingText]]) -> Sequence[TrainingText]:
+    starts = [0, *accumulate(map(len, parts))]
+
+    def text(place: int) -> TrainingText:
+        part = bisect_right(starts, place) - 1
+        return parts[part][place - starts[part]]
+
+    return View(range(starts[-1]), text)
 
 
 def _practice(corpus: Corpus) -> list[TrainingText]:

@@ -6,6 +6,7 @@ Retraining from the base needs nothing of its own: it is any adaptation, on the 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -56,9 +57,9 @@ class Continued:
             weights = link.train(base, found.changed, workspace, Continuation(weights, number, rehearsed, share))
         return self.first.load(base, weights, workspace)
 
-    def _rehearsed(self, unchanged: Corpus | None) -> list[TrainingText]:
+    def _rehearsed(self, unchanged: Corpus | None) -> Sequence[TrainingText]:
         if unchanged is None or not self.rehearsal_share:
-            return []
+            return ()
         return domain_texts(unchanged, _kinds(self.update, unchanged), self.update.wordings)
 
 

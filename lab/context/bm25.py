@@ -9,11 +9,13 @@ from pathlib import Path
 
 import bm25s
 import numpy
+from bm25s.tokenization import Tokenized
 
 from lab.code import digest_code
 from lab.context.base import best_first, check_passages, check_whole
 from lab.context.words import words
 from lab.corpus.corpus import Corpus
+from lab.corpus.shelf import View
 from lab.records import LabError, Passage
 from lab.runtime import versions
 from lab.store import JSON
@@ -46,16 +48,17 @@ class Bm25:
         check_passages(corpus)
 
         def build(folder: Path) -> dict[str, JSON]:
-            index = bm25s.BM25(k1=self.k1, b=self.b, method="lucene")
+            index = bm25s.BM25(k1=self.k1, b=self.b, method="lucene", csc_backend="scipy")
             # Words are numbered as they come, not as a set of this process happens to hold them, and kept as numbers.
             numbers: dict[str, int] = {}
-            bags = [
-                array("i", [numbers.setdefault(word, len(numbers)) for word in self._form(passage)])
-                for passage in corpus.passages
-            ]
+            said, ends = array("i"), array("q", [0])
+            for passage in corpus.passages:
+                said.extend([numbers.setdefault(word, len(numbers)) for word in self._form(passage)])
+                ends.append(len(said))
             if not numbers:
                 raise LabError(f"corpus {corpus.name}: no word in it to search by; choose context=retrieved")
-            index.index((bags, numbers), show_progress=False)
+            bags = View(range(len(corpus.passages)), lambda place: said[ends[place] : ends[place + 1]])
+            index.index(Tokenized(bags, numbers), show_progress=False)
             index.save(folder, show_progress=False)
             return {"passages": len(corpus.passages)}
 
@@ -73,7 +76,7 @@ class Bm25:
                 entry.detail = {"passages": artifact.cost["passages"]}
         if artifact.reused:
             workspace.ledger.add_reused("indexing", artifact.cost)
-        return Bm25Ranker(index, [passage.id for passage in corpus.passages])
+        return Bm25Ranker(index, corpus.passages)
 
     def _form(self, passage: Passage) -> list[str]:
         return words(f"{passage.document_id} | {passage.title}") * self.heading_weight + words(passage.text)
@@ -82,9 +85,9 @@ class Bm25:
 class Bm25Ranker:
     """Adds up what the words of a question are worth in each passage."""
 
-    def __init__(self, index: bm25s.BM25, ids: list[str]) -> None:
+    def __init__(self, index: bm25s.BM25, passages: Sequence[Passage]) -> None:
         self._index = index
-        self._ids = ids
+        self._passages = passages
 
     def rank(self, questions: Sequence[str], count: int) -> list[list[tuple[str, float]]]:
         """The best passages by BM25. One that shares no word with the question is not found at all."""
@@ -99,4 +102,4 @@ class Bm25Ranker:
         least = numpy.partition(scores, -count)[-count] if count < len(scores) else 0.0
         places = numpy.flatnonzero((scores > 0) & (scores >= least - 1e-6))
         found = zip(places.tolist(), scores[places].tolist(), strict=True)
-        return [(self._ids[place], score) for place, score in best_first(found, count)]
+        return [(self._passages[place].id, score) for place, score in best_first(found, count)]

@@ -11,9 +11,10 @@ import faiss
 from lab.code import digest_code
 from lab.context.base import best_first, check_passages, passage_form
 from lab.context.embedder import Embedder, check_precision
-from lab.context.vectors import CLOCKS, WORK, encode
+from lab.context.vectors import CLOCKS, WORK, encode, name_of
 from lab.corpus.corpus import Corpus
-from lab.records import LabError
+from lab.corpus.shelf import View
+from lab.records import LabError, Passage
 from lab.runtime import versions
 from lab.store import JSON
 from lab.workspace import Workspace
@@ -72,9 +73,12 @@ class Dense:
         embedder = Embedder(self.embedder, workspace.device, self.backend, self.precision)
 
         def build(folder: Path) -> dict[str, JSON]:
-            forms = [passage_form(passage) for passage in corpus.passages]
-            old = {passage_form(passage) for passage in before.passages} if before else set()
-            anew = [form for form in forms if form not in old]
+            forms = View(corpus.passages, passage_form)
+            old = {name_of(passage_form(passage)) for passage in before.passages} if before else set()
+            new = (
+                [place for place, form in enumerate(forms) if name_of(form) not in old] if before else range(len(forms))
+            )
+            anew = View(new, forms.__getitem__)
             billed = encode(anew or forms, embedder, workspace)
             made = encode(forms, embedder, workspace) if before else billed  # What did not change is kept already.
             index = faiss.index_factory(made.vectors.shape[1], self.index, faiss.METRIC_INNER_PRODUCT)
@@ -123,7 +127,7 @@ class Dense:
             workspace.ledger.add_reused(phase, {**cost, **whole})
         elif paid["tokens"]:
             workspace.ledger.add_reused(phase, paid)
-        return DenseRanker(index, [passage.id for passage in corpus.passages], embedder)
+        return DenseRanker(index, corpus.passages, embedder)
 
 
 def _sum(one: float | None, other: float | None) -> float | None:
@@ -133,9 +137,9 @@ def _sum(one: float | None, other: float | None) -> float | None:
 class DenseRanker:
     """Searches an index. Its first call loads the encoder, which is released together with the ranker."""
 
-    def __init__(self, index: faiss.Index, ids: list[str], embedder: Embedder) -> None:
+    def __init__(self, index: faiss.Index, passages: Sequence[Passage], embedder: Embedder) -> None:
         self._index = index
-        self._ids = ids
+        self._passages = passages
         self._embedder = embedder
         lists = faiss.try_extract_index_ivf(index)
         if lists is not None:
@@ -147,9 +151,9 @@ class DenseRanker:
         """The nearest passages by cosine. An index that is not exact may find fewer than it was asked for."""
         if not questions:
             return []
-        scores, places = self._index.search(self._embedder.encode_questions(questions), min(count, len(self._ids)))
+        scores, places = self._index.search(self._embedder.encode_questions(questions), min(count, len(self._passages)))
         return [
-            [(self._ids[place], score) for place, score in best_first(found, count)]
+            [(self._passages[place].id, score) for place, score in best_first(found, count)]
             for found in (
                 [(place, score) for place, score in zip(*row, strict=True) if place >= 0]
                 for row in zip(places.tolist(), scores.tolist(), strict=True)

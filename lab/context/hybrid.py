@@ -116,11 +116,10 @@ def _reciprocal(id: str, ranking: Sequence[tuple[str, float]]) -> float:
 
 def _cloze(corpus: Corpus) -> list[tuple[str, Passage]]:
     """(a sentence, the passage without it) for up to 200 passages of several sentences, chosen by digest alone."""
-    drawn = sorted(
-        ((digest([passage.id, passage.text]), passage) for passage in corpus.passages), key=lambda pair: pair[0]
-    )
+    drawn = sorted((digest([passage.id, passage.text]), place) for place, passage in enumerate(corpus.passages))
     made: list[tuple[str, Passage]] = []
-    for draw, passage in drawn:
+    for draw, place in drawn:
+        passage = corpus.passages[place]
         ends = [found.end() for found in SENTENCE_END.finditer(passage.text)]
         edges = [0, *ends, len(passage.text)]
         spans = [(a, b) for a, b in pairwise(edges) if passage.text[a:b].strip()]

@@ -14,6 +14,7 @@ from lab.context.base import best_first, check_passages, passage_form
 from lab.context.embedder import Embedder
 from lab.context.vectors import encode
 from lab.corpus.corpus import Corpus
+from lab.corpus.shelf import View
 from lab.records import LabError, Passage
 from lab.store import digest
 from lab.workspace import Workspace
@@ -61,22 +62,21 @@ class Qdrant:
         name = f"{self.collection}-{embedder.digest()[:12]}"
         client = connect(self.url)
         with workspace.ledger.phase("indexing") as entry, answers(self.url):
-            wanted = {point(passage.id): passage for passage in corpus.passages}
             kept = _kept(client, name)
-            gone = [id for id in kept if id not in wanted]
-            digests = {id: _digest(passage, embedder) for id, passage in wanted.items()}
-            new = [id for id, made in digests.items() if kept.get(id) != made]
+            digests = {point(passage.id): _digest(passage, embedder) for passage in corpus.passages}
+            gone = [id for id in kept if id not in digests]
+            new = [place for place, (id, made) in enumerate(digests.items()) if kept.get(id) != made]
             for first in range(0, len(gone), BATCH):
                 client.delete(name, points_selector=[*gone[first : first + BATCH]], wait=True)
             if new:
-                made = encode([passage_form(wanted[id]) for id in new], embedder, workspace)
+                fresh = View(new, corpus.passages.__getitem__)
+                made = encode(View(fresh, passage_form), embedder, workspace)
                 _create(client, name, made.vectors.shape[1])
                 for first in range(0, len(new), BATCH):
-                    ids = new[first : first + BATCH]
-                    vectors = made.vectors[first : first + BATCH].tolist()
-                    _write(client, name, ids, vectors, [(wanted[id].id, digests[id]) for id in ids])
+                    payloads = [(passage.id, digests[point(passage.id)]) for passage in fresh[first : first + BATCH]]
+                    _write(client, name, made.vectors[first : first + BATCH].tolist(), payloads)
                 entry.add(made.cost)
-            entry.detail = {"passages": len(wanted), "points_written": len(new), "points_removed": len(gone)}
+            entry.detail = {"passages": len(digests), "points_written": len(new), "points_removed": len(gone)}
         return QdrantRanker(client, name, corpus, embedder, self)
 
 
@@ -86,8 +86,7 @@ class QdrantRanker:
     def __init__(self, client: QdrantClient, name: str, corpus: Corpus, embedder: Embedder, settings: Qdrant) -> None:
         self._client = client
         self._name = name
-        self._ids = [passage.id for passage in corpus.passages]
-        self._places = {id: place for place, id in enumerate(self._ids)}
+        self._corpus = corpus
         self._embedder = embedder
         self._settings = settings
 
@@ -107,8 +106,11 @@ class QdrantRanker:
         with answers(self._settings.url):
             for first in range(0, len(asked), BATCH):
                 for answer in self._client.query_batch_points(self._name, requests=asked[first : first + BATCH]):
-                    found = [(self._places[hit.payload["passage"]], hit.score) for hit in answer.points if hit.payload]
-                    ranked.append([(self._ids[place], score) for place, score in best_first(found, count)])
+                    found = [
+                        (self._corpus.place(hit.payload["passage"]), hit.score) for hit in answer.points if hit.payload
+                    ]
+                    best = best_first(found, count)
+                    ranked.append([(self._corpus.passages[place].id, score) for place, score in best])
         return ranked
 
 
@@ -171,15 +173,10 @@ def _create(client: QdrantClient, name: str, dimension: int) -> None:
         client.create_collection(name, models.VectorParams(size=dimension, distance=models.Distance.COSINE))
 
 
-def _write(
-    client: QdrantClient,
-    name: str,
-    ids: list[str],
-    vectors: list[list[float]],
-    passages: list[tuple[str, str]],
-) -> None:
-    """passages: (id, digest) of each point."""
+def _write(client: QdrantClient, name: str, vectors: list[list[float]], passages: list[tuple[str, str]]) -> None:
+    """passages: (id, digest) of each."""
     from qdrant_client import models
 
+    ids: list[models.ExtendedPointId] = [point(id) for id, _ in passages]
     payloads = [{"passage": id, "digest": made} for id, made in passages]
-    client.upsert(name, points=models.Batch(ids=[*ids], vectors=vectors, payloads=payloads), wait=True)
+    client.upsert(name, points=models.Batch(ids=ids, vectors=vectors, payloads=payloads), wait=True)

@@ -19,8 +19,9 @@ from lab.workspace import Workspace
 WORK = ("padded_tokens", "flops", "flops_formula")
 CLOCKS = ("seconds", "cpu_seconds", "joules")
 # What a stopped encoding has finished is kept: so many texts are written at a time, or a share of those that are kept
-# already, since each writing waits for the disk. By count and not by time: who goes on cuts as who was not stopped.
-CHUNK, KEPT_SHARE = 4096, 1 / 8
+# already, since each writing waits for the disk, but at most so many: they are in memory. By count and not by time: who
+# goes on cuts as who was not stopped.
+CHUNK, KEPT_SHARE, MOST = 4096, 1 / 8, 32_768
 
 
 @dataclass(frozen=True)
@@ -41,11 +42,12 @@ def encode(texts: Sequence[str], embedder: Embedder, workspace: Workspace) -> En
     """Vectors of the texts, in order: kept ones are taken, the others are encoded and kept.
 
     A vector belongs to the SHA-256 of its text and to the encoder, and to nothing else: neither ids nor the rest of the
-    corpus. Equal texts are encoded once.
+    corpus. Equal texts are encoded once. Of `texts`, which may lie on disk, a part is held at a time.
     """
     owner = embedder.key()
     first: dict[bytes, int] = {}  # By a text's name, its first place.
-    places = numpy.array([first.setdefault(_name(text), place) for place, text in enumerate(texts)], dtype=numpy.int64)
+    known = (first.setdefault(name_of(text), place) for place, text in enumerate(texts))
+    places = numpy.fromiter(known, dtype=numpy.int64, count=len(texts))
     rows = _Rows(first, len(texts))
     notes: dict[str, JSON] = {}
     cost, before = Shares((*WORK, "bytes")), Shares((*WORK, *CLOCKS))
@@ -57,7 +59,7 @@ def encode(texts: Sequence[str], embedder: Embedder, workspace: Workspace) -> En
             done = 0
             while done < len(missing):
                 kept = len(first) - len(missing) + done
-                some = missing[done : done + max(CHUNK, int(kept * KEPT_SHARE))]
+                some = missing[done : done + min(max(CHUNK, int(kept * KEPT_SHARE)), MOST)]
                 artifact = _encode([texts[place] for place in some], embedder, workspace, owner, advance)
                 cost.add(artifact, rows.take(artifact))
                 notes |= {name: value for name, value in artifact.cost.items() if name == "flops_note"}
@@ -122,14 +124,15 @@ class Shares:
                 self.sums[name] = None if part is None or sum_ is None else sum_ + part
 
 
-def _name(text: str) -> bytes:
+def name_of(text: str) -> bytes:
+    """What a text's vector is kept by."""
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
 
 
 def _encode(
     texts: list[str], embedder: Embedder, workspace: Workspace, owner: dict[str, JSON], advance: Callable[[int], None]
 ) -> Artifact:
-    names = b"".join(map(_name, texts))
+    names = b"".join(map(name_of, texts))
 
     def build(folder: Path) -> dict[str, JSON]:
         tokens, cut = embedder.count_tokens(texts)

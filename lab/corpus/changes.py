@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Collection
+import hashlib
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from lab.corpus.corpus import Corpus
-from lab.records import LabError
+from lab.corpus.shelf import View
+from lab.records import Document, LabError
+
+Record = TypeVar("Record")
 
 
 class Earlier(Protocol):
@@ -47,10 +51,10 @@ def changes(old: Corpus, new: Corpus) -> Changes:
     A reworded copy belongs to the changes where its own text is new. A practice question does where one of the
     documents that it names changed, or, where it names none, where it was not asked before.
     """
-    before = {document.id: document.text for document in old.documents}
-    changed = {document.id for document in new.documents if before.get(document.id) != document.text}
-    copies = {(copy.id, copy.text) for copy in old.reworded}
-    fresh = {copy.id for copy in new.reworded if (copy.id, copy.text) not in copies}
+    before = {document.id: _digest(document) for document in old.documents}
+    changed = {document.id for document in new.documents if before.get(document.id) != _digest(document)}
+    copies = {copy.id: _digest(copy) for copy in old.reworded}
+    fresh = {copy.id for copy in new.reworded if copies.get(copy.id) != _digest(copy)}
     asked = set(old.practice)
     touched = {one.id for one in new.practice if (set(one.documents) & changed if one.documents else one not in asked)}
     kept = {document.id for document in new.documents}
@@ -73,11 +77,19 @@ def _part(
         return None
     return dataclasses.replace(
         corpus,
-        documents=tuple(document for document in corpus.documents if document.id in documents),
-        passages=tuple(passage for passage in corpus.passages if passage.document_id in documents),
+        documents=_kept(corpus.documents, (document.id in documents for document in corpus.documents)),
+        passages=_kept(corpus.passages, (passage.document_id in documents for passage in corpus.passages)),
         practice=tuple(question for question in corpus.practice if question.id in practice),
-        reworded=tuple(copy for copy in corpus.reworded if copy.id in copies),
+        reworded=_kept(corpus.reworded, (copy.id in copies for copy in corpus.reworded)),
         facts=None,
         bills=(),
         partial=True,
     )
+
+
+def _kept(records: Sequence[Record], keep: Iterable[bool]) -> Sequence[Record]:
+    return View([place for place, kept in enumerate(keep) if kept], records.__getitem__)
+
+
+def _digest(document: Document) -> bytes:
+    return hashlib.sha256(document.text.encode("utf-8")).digest()

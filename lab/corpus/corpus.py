@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from lab.corpus.shelf import Index
 from lab.ledger import Entry
 from lab.records import Document, LabError, Passage, Question
 from lab.store import digest
@@ -26,6 +27,7 @@ class Quarantined:
 class Corpus:
     """Documents with their passages, and what was made from them.
 
+    documents, passages, reworded: may lie on disk (`lab.corpus.shelf`): go through them, or ask for one by its number.
     practice: questions for tuning, on a named part of the facts, never exam questions. reworded: copies of documents
     in other words, for training. quarantined: what came in and was not taken. bills: what writing practice and reworded
     copies took, where it is known. facts: how many the documents tell, where the world that made them knows. partial:
@@ -35,10 +37,10 @@ class Corpus:
     """
 
     name: str
-    documents: tuple[Document, ...]
-    passages: tuple[Passage, ...]
+    documents: Sequence[Document]
+    passages: Sequence[Passage]
     practice: tuple[Question, ...] = ()
-    reworded: tuple[Document, ...] = ()
+    reworded: Sequence[Document] = ()
     quarantined: tuple[Quarantined, ...] = ()
     bills: tuple[Entry, ...] = ()
     facts: int | None = None
@@ -47,20 +49,18 @@ class Corpus:
     def __post_init__(self) -> None:
         if not self.documents:
             raise LabError(f"corpus {self.name}: no documents; give it at least one")
-        for what, ids in (
-            ("document", [document.id for document in self.documents]),
-            ("passage", [passage.id for passage in self.passages]),
-            ("practice question", [question.id for question in self.practice]),
-            ("reworded document", [document.id for document in self.reworded]),
-        ):
-            twice = _first_repeated(ids)
-            if twice is not None:
-                raise LabError(f"corpus {self.name}: two {what}s have the id {twice!r}; ids must differ")
-        texts = {document.id: document.text for document in self.documents}
+        documents = self._by_id("document", self.documents)
+        self._passages_by_id  # noqa: B018 - made now, and refused where an id is taken twice
+        self._by_id("practice question", self.practice)
+        self._by_id("reworded document", self.reworded)
+        document = self.documents[0]
         for passage in self.passages:
-            if passage.document_id not in texts:
-                raise LabError(f"corpus {self.name}: passage {passage.id!r} is of an unknown document; mend its id")
-            if texts[passage.document_id][passage.start : passage.end] != passage.text:
+            if passage.document_id != document.id:
+                found = documents.find([passage.document_id])
+                if not found:
+                    raise LabError(f"corpus {self.name}: passage {passage.id!r} is of an unknown document; mend its id")
+                document = self.documents[found[0]]
+            if document.text[passage.start : passage.end] != passage.text:
                 raise LabError(
                     f"corpus {self.name}: passage {passage.id!r} is not the text at its offsets; split again"
                 )
@@ -78,24 +78,31 @@ class Corpus:
 
     def passage(self, id: str) -> Passage:
         """The passage of this id. LabError where there is none."""
-        found = self._by_id.get(id)
-        if found is None:
+        return self.passages[self.place(id)]
+
+    def place(self, id: str) -> int:
+        """The number of the passage of this id, from 0 in the order of `passages`. LabError where there is none."""
+        found = self._passages_by_id.find([id])
+        if not found:
             raise LabError(f"corpus {self.name}: no passage {id!r}; mend the id or split the documents again")
-        return found
+        return found[0]
+
+    def has(self, id: str) -> bool:
+        """Whether there is a passage of this id."""
+        return bool(self._passages_by_id.find([id]))
 
     @cached_property
-    def _by_id(self) -> dict[str, Passage]:
-        return {passage.id: passage for passage in self.passages}
+    def _passages_by_id(self) -> Index:
+        return self._by_id("passage", self.passages)
+
+    def _by_id(self, what: str, records: Iterable[Document | Passage | Question]) -> Index:
+        index = Index()
+        for place, record in enumerate(records):
+            if index.find([record.id]):
+                raise LabError(f"corpus {self.name}: two {what}s have the id {record.id!r}; ids must differ")
+            index.add([record.id], place)
+        return index
 
 
 def _rows(records: Iterable[Document | Passage]) -> Iterator[dict[str, Any]]:
     return map(dataclasses.asdict, records)
-
-
-def _first_repeated(ids: Iterable[str]) -> str | None:
-    seen: set[str] = set()
-    for id in ids:
-        if id in seen:
-            return id
-        seen.add(id)
-    return None

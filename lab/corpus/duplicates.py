@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 from typing import TYPE_CHECKING
 
 import numpy
 
 from lab.corpus.cleaning import RefusedError
+from lab.corpus.shelf import Index, Shelf
 from lab.records import Document, LabError
 
 if TYPE_CHECKING:
@@ -62,34 +64,31 @@ def jaccard(one: numpy.ndarray, other: numpy.ndarray) -> float:
 
 
 class Duplicates:
-    """Remembers documents and refuses those that repeat one of them.
+    """Puts documents on a shelf, and refuses those that repeat one of them.
 
+    documents: the shelf, empty at first.
     threshold: the Jaccard similarity of character shingles from which a document is a repetition, where the lengths
     are as much alike; 1 asks for the same text. Candidates come from MinHash with locality-sensitive hashing (Broder
     1997; Indyk and Motwani 1998) and are then compared in full, so none is refused by chance; of those at the
     threshold one in a hundred may be missed.
     """
 
-    def __init__(self, threshold: float) -> None:
+    def __init__(self, threshold: float, documents: Shelf[Document]) -> None:
         check_threshold(threshold)
         self._threshold = threshold
-        self._by_text: dict[bytes, str] = {}
-        self._documents: list[Document] = []
-        if threshold < 1:
-            from datasketch import MinHashLSH
-
-            self._nearby = MinHashLSH(num_perm=PERMUTATIONS, params=bands(threshold))
+        self._documents = documents
+        self._index = Index()
 
     def add(self, document: Document) -> None:
-        """Remember a document. RefusedError, and not remembered, where it repeats one."""
-        exact = hashlib.sha256(document.text.strip().encode("utf-8")).digest()
-        if exact in self._by_text:
-            raise RefusedError("duplicate", f"repeats {self._by_text[exact]} word for word")
+        """Put a document on the shelf. RefusedError, and not put there, where it repeats one."""
+        keys = [hashlib.sha256(document.text.strip().encode("utf-8")).digest()]
+        for place in self._index.find(keys):
+            raise RefusedError("duplicate", f"repeats {self._documents[place].id} word for word")
         if self._threshold < 1:
             codes = signs(document.text)
             own = shingles(codes)
-            sketch = _sketch(own)
-            for place in sorted(self._nearby.query(sketch))[:MOST_CANDIDATES]:
+            near = _bands(own, self._threshold)
+            for place in self._index.find(near, MOST_CANDIDATES):
                 earlier = self._documents[place]
                 others = signs(earlier.text)
                 # Sets do not count: `0xffff` and `0xffffffff` hold the same stretches, but are not as long.
@@ -98,9 +97,9 @@ class Duplicates:
                 alike = jaccard(own, shingles(others))
                 if alike >= self._threshold:
                     raise RefusedError("near-duplicate", f"repeats {earlier.id} but for little (Jaccard {alike:.4f})")
-            self._nearby.insert(len(self._documents), sketch)
+            keys += near
+        self._index.add(keys, len(self._documents))
         self._documents.append(document)
-        self._by_text[exact] = document.id
 
 
 def bands(threshold: float) -> tuple[int, int]:
@@ -112,10 +111,26 @@ def bands(threshold: float) -> tuple[int, int]:
     return PERMUTATIONS, 1
 
 
-def _sketch(hashes: numpy.ndarray) -> MinHash:
-    from datasketch import MinHash
+def _bands(hashes: numpy.ndarray, threshold: float) -> list[bytes]:
+    """A key of eight bytes for each band of the sketch."""
+    count, rows = bands(threshold)
+    parts = _sketch(hashes).hashvalues[: count * rows].reshape(count, rows)
+    return [
+        hashlib.blake2b(part.tobytes(), digest_size=8, person=str(band).encode()).digest()
+        for band, part in enumerate(parts)
+    ]
 
-    sketch = MinHash(num_perm=PERMUTATIONS, hashfunc=int, scheme="affine64")
+
+def _sketch(hashes: numpy.ndarray) -> MinHash:
+    sketch = _blank().copy()
     for start in range(0, len(hashes), BLOCK):
         sketch.update_batch(hashes[start : start + BLOCK].tolist())
     return sketch
+
+
+@functools.cache
+def _blank() -> MinHash:
+    """A sketch of nothing: to draw its permutations takes as long as a page of text does."""
+    from datasketch import MinHash
+
+    return MinHash(num_perm=PERMUTATIONS, hashfunc=int, scheme="affine64")

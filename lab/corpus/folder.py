@@ -6,6 +6,7 @@ import itertools
 import logging
 import os
 import stat
+from array import array
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ from lab.corpus.formats import FORMATS
 from lab.corpus.ingest import Gathered, Source, bills_of, corpus_of, gather, refuse_nothing
 from lab.corpus.passages import check_sizes
 from lab.corpus.sandbox import Sandbox
+from lab.corpus.shelf import View
 from lab.ledger import PRACTICE_BILL, REWORDED_BILL
 from lab.records import Document, LabError, TrainingText
 from lab.store import digest
@@ -47,8 +49,10 @@ def load_documents(path: Path, deduplicate: float | None = None) -> Gathered:
         sources = itertools.chain(unread, _sources(files, root, sandbox))
         gathered = gather(sources, "files", deduplicate, len(files) + len(unread))
     refuse_nothing(str(path), gathered, f"put {', '.join(SUFFIXES)} files there")
+    ids = [document.id for document in gathered.documents]
+    order = array("q", sorted(range(len(ids)), key=ids.__getitem__))
     return Gathered(
-        tuple(sorted(gathered.documents, key=lambda document: document.id)),
+        View(order, gathered.documents.__getitem__),
         tuple(sorted(gathered.quarantined, key=lambda row: row.id)),
         gathered.summary,
     )
@@ -172,17 +176,17 @@ class FolderReplay:
     @property
     def digest(self) -> str:
         """SHA-256 over all documents."""
-        return digest([document.text for document in all_documents(self.path)])
+        return digest(document.text for document in all_documents(self.path))
 
     def texts(self, seed: int) -> Iterator[TrainingText]:
         """The documents again and again, each time in another order."""
         documents, random = all_documents(self.path), Random(f"replay/{seed}")
         while True:
-            for document in random.sample(documents, len(documents)):
-                yield TrainingText("text", document.text)
+            for place in random.sample(range(len(documents)), len(documents)):
+                yield TrainingText("text", documents[place].text)
 
 
-def all_documents(path: str) -> tuple[Document, ...]:
+def all_documents(path: str) -> Sequence[Document]:
     """The documents of a folder beside the corpus, repetitions too; what was left out is named in the log."""
     gathered = load_documents(Path(path))
     for row in gathered.quarantined:

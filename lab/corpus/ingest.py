@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from lab.corpus.cleaning import MAX_TEXT_BYTES, RefusedError, clean
 from lab.corpus.corpus import Corpus, Quarantined
 from lab.corpus.duplicates import Duplicates
 from lab.corpus.passages import MOST_TITLE, count_sections, headings, split
+from lab.corpus.shelf import Shelf
 from lab.exam.jsonl import load_questions
 from lab.ledger import Entry
 from lab.progress import step
@@ -41,7 +42,7 @@ class Source:
 class Gathered:
     """Documents, those that were not taken, and one line that accounts for both."""
 
-    documents: tuple[Document, ...]
+    documents: Sequence[Document]
     quarantined: tuple[Quarantined, ...]
     summary: str
 
@@ -53,11 +54,11 @@ def gather(
 
     unit: what one of the sources is called in the summary, `files` or `rows`. total: how many there are, where known.
     """
-    documents: dict[str, Document] = {}
+    documents = Shelf(Document)
     names: dict[str, str] = {}
     quarantined: list[Quarantined] = []
     encodings: Counter[str] = Counter()
-    duplicates = None if deduplicate is None else Duplicates(deduplicate)
+    duplicates = None if deduplicate is None else Duplicates(deduplicate, documents)
     with step("reading", total, unit) as advance:
         for source in sources:
             advance(1)
@@ -66,15 +67,16 @@ def gather(
                 continue
             try:
                 document = _document(source)
-                if document.id in documents:
+                if document.id in names:
                     taken = f"its id {document.id!r} is taken by {names[document.id]}; rename one of them"
                     raise RefusedError("duplicate id", taken)
-                if duplicates is not None:
+                if duplicates is None:
+                    documents.append(document)
+                else:
                     duplicates.add(document)
             except RefusedError as refused:
                 quarantined.append(Quarantined(source.name, refused.kind, refused.reason))
                 continue
-            documents[document.id] = document
             names[document.id] = source.name
             if source.encoding:
                 encodings[source.encoding] += 1
@@ -85,7 +87,7 @@ def gather(
         *(f"{count} read as {encoding}" for encoding, count in sorted(encodings.items())),
         *(["see quarantine.jsonl"] if quarantined else []),
     ]
-    return Gathered(tuple(documents.values()), tuple(quarantined), "; ".join(parts))
+    return Gathered(documents, tuple(quarantined), "; ".join(parts))
 
 
 def _counted(kinds: Counter[str]) -> str:
@@ -122,21 +124,22 @@ def corpus_of(
     gathered: Gathered,
     max_tokens: int,
     overlap_tokens: int,
-    reworded: tuple[Document, ...],
+    reworded: Sequence[Document],
     practice: str | None,
     bills: tuple[Entry, ...] = (),
 ) -> Corpus:
     """The corpus of what was gathered; its summary goes to the log. practice: a file of questions, if any."""
     log.info("%s", gathered.summary)
-    passages: list[Passage] = []
+    passages = Shelf(Passage)
     with step("cutting into passages", len(gathered.documents), "documents") as advance:
         for document in gathered.documents:
-            passages += split(document, max_tokens, overlap_tokens)
+            for passage in split(document, max_tokens, overlap_tokens):
+                passages.append(passage)
             advance(1)
     return Corpus(
         name=name,
         documents=gathered.documents,
-        passages=tuple(passages),
+        passages=passages,
         reworded=reworded,
         practice=tuple(load_questions(Path(practice))) if practice else (),
         quarantined=gathered.quarantined,

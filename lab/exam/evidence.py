@@ -7,12 +7,12 @@ import logging
 import sys
 import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
-from itertools import accumulate
+from collections.abc import Collection, Iterable, Sequence
+from itertools import accumulate, islice
 from typing import TypeAlias
 
 from lab.corpus.corpus import Corpus
-from lab.records import LabError, Passage, Question
+from lab.records import LabError, Question
 
 log = logging.getLogger(__name__)
 
@@ -23,6 +23,7 @@ MOST_PLACES = 5  # a text that stands in more documents is no evidence for one o
 Span: TypeAlias = tuple[int, int, str]  # start and end in the plain form, passage id
 LEAST_COVERED = 0.5  # of evidence that is pieced together from passages
 NAMED = 10  # ids shown in a message
+SOUGHT_AT_ONCE = 4096  # Passages sought in the evidence: they are in memory, and so is the index of them.
 
 
 def match_evidence(questions: Sequence[Question], corpus: Corpus) -> list[Question]:
@@ -36,7 +37,8 @@ def match_evidence(questions: Sequence[Question], corpus: Corpus) -> list[Questi
 
     LabError for passage ids that a corpus that is not partial does not have, all at once.
     """
-    known = {passage.id for passage in corpus.passages}
+    named = {id for one in questions for id in one.passages}
+    known = {id for id in named if corpus.has(id)}
     if corpus.partial:
         questions = _without_unknown(questions, known, corpus.name)
     _refuse_unknown(questions, known, corpus.name)
@@ -80,19 +82,12 @@ def _refuse_unknown(questions: Sequence[Question], known: set[str], name: str) -
 def _places(texts: Sequence[str], corpus: Corpus) -> list[tuple[str, ...]]:
     """Ids of the passages of each text, none where it cannot be matched."""
     needles = [plain(text) for text in texts]
-    documents = [plain(document.text) for document in corpus.documents]
-    passages: dict[str, list[Passage]] = defaultdict(list)
-    for passage in corpus.passages:
-        passages[passage.document_id].append(passage)
     found: list[tuple[str, ...]] = [()] * len(texts)
     missing = []
-    standing = find_all(needles, documents, LEAST)
-    spans = {
-        index: _spans(corpus.documents[index].text, passages[corpus.documents[index].id])
-        for index in {index for hits in standing for index, _ in hits}
-    }
-    for number, hits in enumerate(standing):
-        by_document = dict(reversed(hits))  # the first place in each
+    hits = find_all(needles, (plain(document.text) for document in corpus.documents), LEAST)
+    standing = [dict(reversed(some)) for some in hits]  # the first place in each document
+    spans = _spans(corpus, {index for one in standing if len(one) <= MOST_PLACES for index in one})
+    for number, by_document in enumerate(standing):
         if not by_document:
             missing.append(number)
         elif len(by_document) <= MOST_PLACES:
@@ -102,12 +97,13 @@ def _places(texts: Sequence[str], corpus: Corpus) -> list[tuple[str, ...]]:
                 for id in _cover(spans[index], start, start + len(needles[number]))
             )
     if missing:
-        pieces = find_all([plain(passage.text) for passage in corpus.passages], [needles[n] for n in missing])
         inside: dict[int, list[Span]] = defaultdict(list)
-        for passage, hits in zip(corpus.passages, pieces, strict=True):
-            length = len(plain(passage.text))
-            for index, start in hits:
-                inside[index].append((start, start + length, passage.id))
+        passages = iter(corpus.passages)
+        while some := [(passage.id, plain(passage.text)) for passage in islice(passages, SOUGHT_AT_ONCE)]:
+            pieces = find_all([piece for _, piece in some], [needles[n] for n in missing])
+            for (id, piece), places in zip(some, pieces, strict=True):
+                for index, start in places:
+                    inside[index].append((start, start + len(piece), id))
         for index, held in inside.items():
             covered = len({place for start, end, _ in held for place in range(start, end)})
             if covered >= LEAST_COVERED * len(needles[missing[index]]):
@@ -115,22 +111,26 @@ def _places(texts: Sequence[str], corpus: Corpus) -> list[tuple[str, ...]]:
     return found
 
 
-def find_all(needles: Sequence[str], texts: Sequence[str], least: int = LEAST_PASSAGE) -> list[list[tuple[int, int]]]:
+def find_all(needles: Sequence[str], texts: Iterable[str], least: int = LEAST_PASSAGE) -> list[list[tuple[int, int]]]:
     """Where each needle stands: (number of the text, offset), in order. Needles shorter than `least` stand nowhere.
 
     One pass over the texts whatever the number of needles: each is looked up by one stretch of it, of a few tried the
     one that the fewest share. Of a text that repeats a needle, every place.
     """
-    found: list[list[tuple[int, int]]] = [[] for _ in needles]
+    indexes: list[tuple[int, dict[str, list[tuple[int, int]]]]] = []  # By width: stretch -> (needle, its offset in it)
     for width in (least, ANCHOR):
         fits = range(least, ANCHOR) if width == least else range(ANCHOR, sys.maxsize)
         wanted = [n for n, needle in enumerate(needles) if len(needle) in fits]
-        index: dict[str, list[tuple[int, int]]] = defaultdict(list)  # stretch -> (needle, its offset in the needle)
+        index: dict[str, list[tuple[int, int]]] = defaultdict(list)
         shared = Counter(needles[n][at : at + width] for n in wanted for at in _offsets(needles[n], width))
         for n in wanted:
             at = min(_offsets(needles[n], width), key=lambda at, n=n: shared[needles[n][at : at + width]])  # type: ignore[misc]
             index[needles[n][at : at + width]].append((n, at))
-        for number, text in enumerate(texts) if index else ():
+        if index:
+            indexes.append((width, index))
+    found: list[list[tuple[int, int]]] = [[] for _ in needles]
+    for number, text in enumerate(texts) if indexes else ():
+        for width, index in indexes:
             for place in range(len(text) - width + 1):
                 for n, at in index.get(text[place : place + width], ()):
                     if place >= at and text.startswith(needles[n], place - at):
@@ -155,10 +155,22 @@ class _Plain(dict[str, str]):
 _PLAIN = _Plain()
 
 
-def _spans(text: str, passages: Iterable[Passage]) -> list[Span]:
-    """Where each passage begins and ends in the plain form of its document."""
-    places = list(accumulate((len(_PLAIN[character]) for character in text), initial=0))
-    return [(places[passage.start], places[passage.end], passage.id) for passage in passages]
+def _spans(corpus: Corpus, wanted: Collection[int]) -> dict[int, list[Span]]:
+    """Where in the plain form of each wanted document, by its number, each of its passages begins and ends."""
+    numbers = {corpus.documents[number].id: number for number in wanted}
+    spans: dict[int, list[Span]] = {number: [] for number in wanted}
+    places: list[int] = []
+    before = None
+    for passage in corpus.passages:
+        number = numbers.get(passage.document_id)
+        if number is None:
+            continue
+        if number != before:
+            text = corpus.documents[number].text
+            places = list(accumulate((len(_PLAIN[character]) for character in text), initial=0))
+            before = number
+        spans[number].append((places[passage.start], places[passage.end], passage.id))
+    return spans
 
 
 def _cover(spans: Sequence[Span], first: int, last: int) -> list[str]:

@@ -5,10 +5,12 @@ A fact that stands in the corpus is the point of the lab; a question that stands
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from operator import length_hint
 
 from lab.exam.near import SHINGLE, SLIP_SHINGLES, Near
 from lab.exam.rewording import Rewordings
@@ -113,11 +115,8 @@ class LeakGuard:
         A text that occurs again under another id is examined, and reported, once.
         """
         leaks: list[Leak] = []
-        named: dict[str, str] = {}
-        for identity, text in texts:
-            named.setdefault(text, identity)
-        with step("leak guard", len(named), "texts") as advance:
-            for batch in _batches(named, self._batch_characters):
+        with step("leak guard", length_hint(texts) or None, "texts") as advance:
+            for batch in _batches(_once(texts), self._batch_characters):
                 near = self._near.index(read for _, read in batch)
                 reworded = self._rewordings.index(read.tokens for _, read in batch)
                 for identity, read in batch:
@@ -186,11 +185,21 @@ class LeakGuard:
                 found.setdefault(number, (GRAM, read.segment_of_token(start)))
 
 
-def _batches(named: Mapping[str, str], most: int) -> Iterator[list[tuple[str, SegmentedText]]]:
-    """(id, text) of texts by id, about `most` characters at a time: tokens take far more memory than the text."""
+def _once(texts: Iterable[tuple[str, str]]) -> Iterator[tuple[str, str]]:
+    """Of (id, text) the first of each text."""
+    seen: set[bytes] = set()
+    for identity, text in texts:
+        name = hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
+        if name not in seen:
+            seen.add(name)
+            yield identity, text
+
+
+def _batches(texts: Iterable[tuple[str, str]], most: int) -> Iterator[list[tuple[str, SegmentedText]]]:
+    """(id, text) of texts, about `most` characters at a time: tokens take far more memory than the text."""
     batch: list[tuple[str, SegmentedText]] = []
     characters = 0
-    for text, identity in named.items():
+    for identity, text in texts:
         batch.append((identity, SegmentedText(text)))
         characters += len(text)
         if characters >= most:
