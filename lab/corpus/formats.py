@@ -98,12 +98,15 @@ def _docx(path: Path) -> dict[str, str]:
 
 def _csv(path: Path) -> dict[str, str]:
     text, encoding = decode(_read(path, MAX_TEXT_BYTES))
-    csv.field_size_limit(MAX_TEXT_BYTES)
     try:
         dialect: Any = csv.Sniffer().sniff(text[:8192], ",;\t|")
     except csv.Error:
         dialect = csv.excel
-    rows = [row for row in csv.reader(io.StringIO(text, newline=""), dialect) if any(cell.strip() for cell in row)]
+    usual = csv.field_size_limit(MAX_TEXT_BYTES)
+    try:
+        rows = [row for row in csv.reader(io.StringIO(text, newline=""), dialect) if any(cell.strip() for cell in row)]
+    finally:
+        csv.field_size_limit(usual)  # It is the whole process's.
     if len(rows) == 1:
         return {"text": "\n".join(rows[0]), "title": "", "encoding": encoding}
     told = (
