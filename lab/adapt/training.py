@@ -14,6 +14,7 @@ from typing import Any
 import torch
 
 from lab import ranks
+from lab.adapt.blocks import Pieces, Rows
 from lab.adapt.fit import fit
 from lab.adapt.mixture import Replay, domain_texts, mix, split
 from lab.adapt.recipe import SCHEDULES, Recipe
@@ -250,25 +251,25 @@ class Training:
                 for part in split(piece, self.row_tokens):
                     yield text, part
 
-        def replayed(seed: int) -> Iterator[tuple[str, Piece]]:
+        def replayed(seed: int) -> Iterator[Piece]:
             for text, piece in cut(replay.texts(seed) if replay else ()):
                 seen[text.plain] = f"replay {text.source}"
-                yield text.source, piece
+                yield piece
 
-        def own(texts: Sequence[TrainingText]) -> list[tuple[str, Piece]]:
-            return [(text.source, piece) for text, piece in cut(texts)]
-
-        pieces, kept = own(domain), own(rehearsed)
-        one_pass = sum(len(piece) for _, piece in pieces)
-        tokens = self.tokens or round((self.passes or 1) * one_pass / (1 - self.general_share) / (1 - share))
-        random = Random(f"mixture/{seed}")
-        mixture = mix(pieces, replayed(seed), tokens, self.general_share, random, kept, share)
-        before: Iterator[Piece] | None = None
-        if self.optimizer == "kept":  # Of a seed of its own: general text that is not trained on.
-            before = (piece for _, piece in replayed(seed + 1))
-        workspace.refuse_leaks((source, text) for text, source in seen.items())
-        packed = list(rows(mixture.pieces, self.row_tokens))
-        fitted = fit(model, tokenizer, packed, self._recipe(), watch, before, states, workspace)
+        with Pieces(folder) as private, Pieces(folder) as kept, Rows(folder) as packed:
+            for texts, pieces in ((domain, private), (rehearsed, kept)):
+                for _, piece in cut(texts):
+                    pieces.append(piece)
+            one_pass = sum(map(len, private))
+            tokens = self.tokens or round((self.passes or 1) * one_pass / (1 - self.general_share) / (1 - share))
+            random = Random(f"mixture/{seed}")
+            mixture = mix(private, replayed(seed), tokens, self.general_share, random, kept, share)
+            for row in rows(mixture.pieces, self.row_tokens):
+                packed.append(row)
+            workspace.refuse_leaks((source, text) for text, source in seen.items())
+            # Kept moments are those of general text that is not trained on, of a seed of its own.
+            before = replayed(seed + 1) if self.optimizer == "kept" else None
+            fitted = fit(model, tokenizer, packed, self._recipe(), watch, before, states, workspace)
         write_jsonl(folder / SEEN, ({"source": source, "text": text} for text, source in seen.items()))
         general = sum(count for source, count in mixture.tokens.items() if source.startswith("replay "))
         return {
