@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice, takewhile
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy
 import torch
 
 from lab.framing import PLAIN, Frame, as_words
 from lab.records import TrainingText
+
+Tokens: TypeAlias = "Sequence[int] | numpy.ndarray"  # Their ids.
 
 TEXTS_AT_ONCE = 256  # A call of the tokenizer costs as much as a dozen texts.
 
@@ -24,8 +26,8 @@ class Piece:
     source: what it was made of, see `lab.records.TrainingText`.
     """
 
-    prefix: Sequence[int]
-    branches: list[tuple[Sequence[int], int]]
+    prefix: Tokens
+    branches: list[tuple[Tokens, int]]
     source: str = ""
 
     def __len__(self) -> int:
@@ -74,9 +76,7 @@ def encode(tokenizer: Any, texts: Sequence[TrainingText], frame: Frame = PLAIN) 
         own = list(islice(pairs, len(text.pairs)))
         alike = takewhile(lambda ids: len(set(ids)) == 1, zip(next(opened), *(ids for ids, _ in own), strict=False))
         shared = sum(1 for _ in alike)
-        branches: list[tuple[Sequence[int], int]] = [
-            ([*ids[shared:], *tail, end], len(ids) - shared) for ids, tail in own
-        ]
+        branches: list[tuple[Tokens, int]] = [([*ids[shared:], *tail, end], len(ids) - shared) for ids, tail in own]
         pieces.append(Piece(own[0][0][:shared], branches, text.source))
     return pieces
 
@@ -142,4 +142,5 @@ def pack(packed: list[list[Piece]], row_tokens: int, pad: int) -> Batch:
                 at = end
             piece_of[row, start:at] = number
         total += at
-    return Batch(*map(torch.from_numpy, (ids, positions, labels, piece_of, branch_of)), total)
+    tensor = torch.from_numpy
+    return Batch(tensor(ids), tensor(positions), tensor(labels), tensor(piece_of), tensor(branch_of), total)

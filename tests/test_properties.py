@@ -11,6 +11,7 @@ import io
 import json
 import unicodedata
 from collections import Counter
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from random import Random

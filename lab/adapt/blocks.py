@@ -26,7 +26,7 @@ class Pieces(Sequence[Piece]):
 
     def __init__(self, folder: Path) -> None:
         """folder: on the disk that is to hold the file."""
-        self._file: Any = TemporaryFile(dir=folder)
+        self._file: Any = TemporaryFile(dir=folder)  # noqa: SIM115 (closed when the block ends)
         self._ends = array("q", [0])
         self._sources: list[str] = []
 

@@ -10,7 +10,7 @@ from typing import Protocol
 
 from lab.corpus.corpus import Corpus
 from lab.exam.prompts import ask, prefix
-from lab.packing import Piece
+from lab.packing import Piece, Tokens
 from lab.records import LabError, TrainingText
 
 QUESTIONS_A_TEXT = 12  # Practice questions that share one instruction: each still sees only itself.
@@ -69,8 +69,8 @@ def _practice(corpus: Corpus) -> list[TrainingText]:
 
 @dataclass(frozen=True)
 class Mixture:
-    """Pieces in training order, to be gone through once. tokens: by source, of those taken so far. passes: how often all
-    of them go through the domain's texts.
+    """Pieces in training order, to be gone through once. tokens: by source, of those taken so far. passes: how often
+    they go through the domain's texts.
     """
 
     pieces: Iterator[Piece]
@@ -133,7 +133,7 @@ def cut(piece: Piece, tokens: int) -> Piece:
         return Piece(piece.prefix[:tokens], [], piece.source)
     room = tokens - len(piece.prefix)
     # An empty branch keeps the beginning without loss, as it was.
-    branches: list[tuple[Sequence[int], int]] = []
+    branches: list[tuple[Tokens, int]] = []
     for branch, prompt in piece.branches:
         kept = branch[: max(0, room)]
         room -= len(kept)
