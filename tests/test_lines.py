@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cache
+from itertools import product
 from typing import Any
 
 import chat_models
@@ -123,6 +124,13 @@ def test_every_text_has_the_tokens_of_the_whole(kind, texts):
     of = tokenizer(kind)
     for special in (True, False):
         assert as_words(of, texts, special) == [whole(of, text, special) for text in texts]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_wherever_a_line_may_end(kind):
+    of = tokenizer(kind)
+    texts = ["".join(letters) for letters in product("\n a5.é\r\u00a0", repeat=4)]
+    assert as_words(of, texts) == of(texts, split_special_tokens=True)["input_ids"]
 
 
 PASSAGES = "Answer in a few words.\n- One: the fee is 45.\n- Two: it's 5 days.\n"
