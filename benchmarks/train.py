@@ -35,6 +35,7 @@ from transformers import (
 )
 
 from lab.adapt import fit as lab_fit
+from lab.adapt.blocks import Rows
 from lab.adapt.lora import LowRankAdaptation
 from lab.adapt.recipe import Recipe
 from lab.adapt.training import Training
@@ -200,8 +201,8 @@ def counting(collate: Callable[..., dict[str, Any]], pad: int, seen: dict[str, i
 def lab(model: Any, tokenizer: Any, data: list[Sequence], turn: Turn, device: str, step: Step) -> None:
     """The way every adaptation of the lab trains: `lab.adapt.fit`, here as if for a long while."""
     pieces = (Piece([], [(one.ids, one.asked)]) for one in cycle(data))
-    packed = list(islice(rows(pieces, step.row_tokens), 1000)) * (4 if device == "cpu" else 60)
-    answers = [sum(len(ids) - asked for piece in row for ids, asked in piece.branches) for row in packed]
+    some = list(islice(rows(pieces, step.row_tokens), 1000)) * (4 if device == "cpu" else 60)
+    answers = [sum(len(ids) - asked for piece in row for ids, asked in piece.branches) for row in some]
 
     class Looks:
         rows: list[Any] = []  # noqa: RUF012
@@ -214,14 +215,16 @@ def lab(model: Any, tokenizer: Any, data: list[Sequence], turn: Turn, device: st
             turn.got()
 
         def end_step(self, optimizer: Any, scheduler: Any) -> None:
-            some = slice(self.done * step.rows, (self.done + 1) * step.rows)
+            own = slice(self.done * step.rows, (self.done + 1) * step.rows)
             self.done += 1
-            turn.step(model, self._tokens(self.done) - self._tokens(self.done - 1), sum(answers[some]))
+            turn.step(model, self._tokens(self.done) - self._tokens(self.done - 1), sum(answers[own]))
 
         def look(self) -> None: ...
 
     recipe = Recipe(RATE, "constant_from_end", 0.0, step.rows, step.row_tokens, 1, 3600.0)
-    with TemporaryDirectory() as folder:
+    with TemporaryDirectory() as folder, Rows(Path(folder)) as packed:
+        for row in some:
+            packed.append(row)
         workspace = Workspace(Store(Path(folder)), Ledger(), 0, device)
         lab_fit.Way, kept = Steps, lab_fit.Way  # type: ignore
         try:

@@ -5,8 +5,11 @@ One place for the exam and for training alike: a practice question is framed as 
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain, pairwise
 from typing import Any
 
 from lab.bounded import bounded
@@ -17,12 +20,47 @@ _USER, _ANSWER = "words of the user", "words of the model"
 # where they know no other: a prompt must not change from day to day.
 _SETTINGS = {"tokenize": False, "enable_thinking": False, "date_string": "26 Jul 2024"}
 _OPEN, _CLOSE = "<think>", "</think>"
+_SEAM = re.compile(r"(?<=[!-~])\n(?=[!-~])")
+_NUMBERS = {"type": "Split", "pattern": {"Regex": r" ?\d{1,3}"}, "behavior": "Isolated", "invert": False}
 
 
 def as_words(tokenizer: Any, texts: Sequence[str], add_special_tokens: bool = True) -> list[list[int]]:
-    """Token ids of texts that others wrote: `<|im_end|>` in one of them is words, and ends no turn."""
-    options = {"add_special_tokens": add_special_tokens, "split_special_tokens": True}
-    return tokenizer(list(texts), **options)["input_ids"] if texts else []
+    """Token ids of texts that others wrote: `<|im_end|>` in one of them is words, and ends no turn.
+
+    Texts of one group share passages and instructions. Where tokens keep to lines, each line is encoded once.
+    """
+    parts = [_lines(text) for text in texts] if _keeps_to_lines(tokenizer) else [[text] for text in texts]
+    distinct = list(dict.fromkeys(chain.from_iterable(parts)))
+    if not distinct:
+        return []
+    encoded = tokenizer(distinct, add_special_tokens=add_special_tokens, split_special_tokens=True)["input_ids"]
+    ids = dict(zip(distinct, encoded, strict=True))
+    return [list(chain.from_iterable(ids[part] for part in own)) for own in parts]
+
+
+def _lines(text: str) -> list[str]:
+    """The text in parts that have the tokens alone that they have in it; see `_keeps_to_lines`."""
+    ends = [seam.end() for seam in _SEAM.finditer(text)]
+    return [text[start:end] for start, end in pairwise([0, *ends, len(text)])]
+
+
+def _keeps_to_lines(tokenizer: Any) -> bool:
+    """Whether a text has the tokens of its parts where `_SEAM` parts it. True of GPT-2's way to find words, be numbers
+    split off before or not: it joins a line break to blanks alone, so that the break between two visible characters is
+    a word of its own, whatever stands further away. Nothing else may look at the text: neither a normalizer, nor tokens
+    that are found before words are, nor marks put around it.
+    """
+    if not tokenizer.is_fast or tokenizer.backend_tokenizer.pre_tokenizer is None:
+        return False
+    steps = json.loads(tokenizer.backend_tokenizer.pre_tokenizer.__getstate__())
+    *before, last = steps.get("pretokenizers", [steps])
+    return (
+        all(step == _NUMBERS for step in before)
+        and (last["type"], last.get("use_regex"), last.get("add_prefix_space")) == ("ByteLevel", True, False)
+        and tokenizer.backend_tokenizer.normalizer is None
+        and all(token.special for token in tokenizer.added_tokens_decoder.values())
+        and tokenizer.num_special_tokens_to_add() == 0
+    )
 
 
 @dataclass(frozen=True)

@@ -225,12 +225,16 @@ def readable(path: Path) -> Iterator[None]:
         raise LabError(f"{path}: cannot be read ({error.strerror}); mend it, its name or its rights") from None
 
 
+def json_line(row: Any) -> str:
+    """A dataclass or dict as one line of JSON."""
+    value = dataclasses.asdict(row) if dataclasses.is_dataclass(row) and not isinstance(row, type) else row
+    return json.dumps(value, ensure_ascii=False) + "\n"
+
+
 def write_jsonl(path: Path, rows: Iterable[Any]) -> None:
     """Write dataclasses or dicts, one JSON object a line, UTF-8."""
     with path.open("w", encoding="utf-8") as file:
-        for row in rows:
-            value = dataclasses.asdict(row) if dataclasses.is_dataclass(row) and not isinstance(row, type) else row
-            file.write(json.dumps(value, ensure_ascii=False) + "\n")
+        file.writelines(map(json_line, rows))
 
 
 def read_jsonl(path: Path) -> Iterator[dict[str, Any]]:

@@ -60,6 +60,7 @@ class Letters:
     """One token a letter, but `1` and a blank after it are one: an answer may change how its prompt ends."""
 
     eos_token_id = 0
+    is_fast = False
     added_tokens_decoder: ClassVar[dict[int, Any]] = {}
 
     def __call__(self, texts: Sequence[str], **options: bool) -> dict[str, list[list[int]]]:
@@ -78,20 +79,15 @@ def test_texts_become_pieces_letter_by_letter() -> None:
         TrainingText("practice", "E.", (("f", " g"),)),
     ]
     assert encode(Letters(), texts) == [
-        Piece([*ids("One."), 0], []),
+        Piece([*ids("One."), 0], [], "documents"),
         # What the prompts share beyond the text's end is not its beginning.
-        Piece(ids("Ab."), [([*ids("c1 x"), 0], 2), ([*ids("cde yz"), 0], 3)]),
-        Piece([*ids("Two."), 0], []),
-        Piece(ids("E."), [([*ids("f g"), 0], 1)]),
+        Piece(ids("Ab."), [([*ids("c1 x"), 0], 2), ([*ids("cde yz"), 0], 3)], "practice"),
+        Piece([*ids("Two."), 0], [], "documents"),
+        Piece(ids("E."), [([*ids("f g"), 0], 1)], "practice"),
     ]
-    told, compact = zip(*encoded(Letters(), iter(texts * 200), at_once=7), strict=True)
+    told, pieces = zip(*encoded(Letters(), iter(texts * 200), at_once=7), strict=True)
     assert list(told) == texts * 200
-    listed = [Piece(list(piece.prefix), [(list(ids), prompt) for ids, prompt in piece.branches]) for piece in compact]
-    assert listed == encode(Letters(), texts) * 200
-    assert {piece.prefix.itemsize for piece in compact} == {4}
-    as_lists, packed = pack([listed[:4]], 40, pad=9), pack([list(compact[:4])], 40, pad=9)
-    assert packed.ids.tolist() == as_lists.ids.tolist()
-    assert packed.labels.tolist() == as_lists.labels.tolist()
+    assert list(pieces) == encode(Letters(), texts) * 200
     framed = encode(Letters(), texts, Frame("<", ">", end=7))
-    assert framed[0] == Piece([*ids("One."), 0], [])
-    assert framed[1] == Piece(ids("<Ab."), [([*ids("c1>x"), 7], 3), ([*ids("cde>yz"), 7], 4)])
+    assert framed[0] == Piece([*ids("One."), 0], [], "documents")
+    assert framed[1] == Piece(ids("<Ab."), [([*ids("c1>x"), 7], 3), ([*ids("cde>yz"), 7], 4)], "practice")

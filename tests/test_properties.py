@@ -11,6 +11,7 @@ import io
 import json
 import unicodedata
 from collections import Counter
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from random import Random
@@ -473,11 +474,12 @@ def test_a_mixture_is_exact_to_the_token_and_passes_over_all(
 ) -> None:
     one_pass = sum(map(len, private))
     total = int(one_pass / (1 - share)) + 2 + more
-    replay = (("text", piece) for _ in range(total) for piece in general)
-    made = mix([("documents", piece) for piece in private], replay, total, share, Random(0))
-    assert sum(map(len, made.pieces)) == total == sum(made.tokens.values())
-    assert made.tokens.get("replay text", 0) == round(total * share)
-    seen = Counter(id(piece) for piece in made.pieces)
+    replay = (replace(piece, source="text") for _ in range(total) for piece in general)
+    made = mix(private, replay, total, share, Random(0))
+    mixed = list(made.pieces)
+    assert sum(map(len, mixed)) == total == made.tokens.total()
+    assert made.tokens["replay text"] == round(total * share)
+    seen = Counter(id(piece) for piece in mixed)
     assert all(seen[id(piece)] >= int(made.passes) for piece in private)
 
 

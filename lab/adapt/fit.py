@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -35,7 +35,7 @@ KEPT_STEPS = 64  # Enough for both moments: 0.95^64 is 0.04, 0.9^64 a thousandth
 def fit(
     model: Any,
     tokenizer: Any,
-    packed: list[list[Piece]],
+    packed: Sequence[list[Piece]],
     recipe: Recipe,
     watch: Watch,
     before: Iterator[Piece] | None,
@@ -60,7 +60,7 @@ def fit(
     def collate(batch: list[list[Piece]]) -> dict[str, torch.Tensor]:
         return inputs(batch, tokenizer.pad_token_id, width)
 
-    example = {"input_ids": collate(packed[:1])["input_ids"].to(model.device)}
+    example = {"input_ids": collate([packed[0]])["input_ids"].to(model.device)}
     shown = workspace.progress.step("training", real, "tokens")
     attends, taught = attending(model, engine.attention), labelled_only(model, example, engine.compiled)
     with TemporaryDirectory() as unused, shown as advance, deferred() as stop, taught, attends:
@@ -80,9 +80,10 @@ def fit(
                 if not should_reduce_batch_size(error):
                     raise
                 way.halve(trainer, error)
-        flops = _step_flops(model, collate(packed[: way.at_once]))
+        first = list(islice(packed, way.at_once))
+        flops = _step_flops(model, collate(first))
     taken = sum(len(batch) * (width or _width(batch)) for batch in _batches(iter(packed), way.at_once))
-    counted = len(packed[: way.at_once]) * (width or _width(packed[: way.at_once]))
+    counted = len(first) * (width or _width(first))
     flops = flops.times(taken / counted * (1 + gathered / len(packed)))
     earlier: dict[str, JSON] = {"earlier": way.earlier} if way.earlier else {}
     return {"padded_tokens": taken - real, **flops.cost(), **earlier}

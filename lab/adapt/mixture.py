@@ -13,7 +13,7 @@ from typing import Protocol
 from lab.corpus.corpus import Corpus
 from lab.corpus.shelf import View
 from lab.exam.prompts import ask, prefix
-from lab.packing import Piece
+from lab.packing import Piece, Tokens
 from lab.records import LabError, TrainingText
 
 QUESTIONS_A_TEXT = 12  # Practice questions that share one instruction: each still sees only itself.
@@ -79,25 +79,27 @@ def _practice(corpus: Corpus) -> list[TrainingText]:
 
 @dataclass(frozen=True)
 class Mixture:
-    """Pieces in training order. tokens: by source, as met. passes: how often the domain's texts were gone through."""
+    """Pieces in training order, to be gone through once. tokens: by source, of those taken so far. passes: how often
+    they go through the domain's texts.
+    """
 
-    pieces: list[Piece]
-    tokens: dict[str, int]
+    pieces: Iterator[Piece]
+    tokens: Counter[str]
     passes: float
 
 
 def mix(
-    domain: Sequence[tuple[str, Piece]],
-    replay: Iterable[tuple[str, Piece]],
+    domain: Sequence[Piece],
+    replay: Iterable[Piece],
     tokens: int,
     general_share: float,
     random: Random,
-    rehearsed: Sequence[tuple[str, Piece]] = (),
+    rehearsed: Sequence[Piece] = (),
     rehearsal_share: float = 0.0,
 ) -> Mixture:
     """`tokens` tokens, of which `general_share` are replay, to the token: replay replaces, it does not add.
 
-    domain: (source, piece), gone through again and again in new orders. replay: (source, piece), taken as they come.
+    domain: gone through again and again in new orders. replay: taken as they come.
     rehearsed: as domain; of what is not replay, `rehearsal_share` comes from it, to the token.
     The share holds all along and not only in the end: at each moment the side that is further behind comes next.
     LabError where the domain's share of the budget is less than one pass over it.
@@ -105,7 +107,7 @@ def mix(
     budget = {"replay": round(tokens * general_share)}
     budget["rehearsed"] = round((tokens - budget["replay"]) * rehearsal_share)
     budget["domain"] = tokens - budget["replay"] - budget["rehearsed"]
-    one_pass = sum(len(piece) for _, piece in domain)
+    one_pass = sum(map(len, domain))
     if budget["domain"] < one_pass:
         needed = one_pass / (1 - general_share) / (1 - rehearsal_share) if general_share < 1 else float("inf")
         raise LabError(
@@ -113,22 +115,24 @@ def mix(
             f"and one pass over it takes {one_pass}; give at least tokens={needed:.0f}, or fewer texts"
         )
     streams = {"domain": _passes(domain, random), "replay": iter(replay), "rehearsed": _passes(rehearsed, random)}
-    done = dict.fromkeys(streams, 0)
     by_source: Counter[str] = Counter()
-    pieces = []
-    while behind := [side for side in streams if done[side] < budget[side]]:
-        side = min(behind, key=lambda side: done[side] / budget[side])
-        source, piece = next(streams[side])
-        piece = cut(piece, budget[side] - done[side])
-        done[side] += len(piece)
-        by_source[source if side == "domain" else f"{side} {source}"] += len(piece)
-        pieces.append(piece)
-    return Mixture(pieces, dict(by_source), budget["domain"] / one_pass)
+
+    def mixed() -> Iterator[Piece]:
+        done = dict.fromkeys(streams, 0)
+        while behind := [side for side in streams if done[side] < budget[side]]:
+            side = min(behind, key=lambda side: done[side] / budget[side])
+            piece = cut(next(streams[side]), budget[side] - done[side])
+            done[side] += len(piece)
+            by_source[piece.source if side == "domain" else f"{side} {piece.source}"] += len(piece)
+            yield piece
+
+    return Mixture(mixed(), by_source, budget["domain"] / one_pass)
 
 
-def _passes(domain: Sequence[tuple[str, Piece]], random: Random) -> Iterator[tuple[str, Piece]]:
+def _passes(domain: Sequence[Piece], random: Random) -> Iterator[Piece]:
     while True:
-        yield from random.sample(domain, len(domain))
+        for number in random.sample(range(len(domain)), len(domain)):
+            yield domain[number]
 
 
 def cut(piece: Piece, tokens: int) -> Piece:
@@ -136,17 +140,17 @@ def cut(piece: Piece, tokens: int) -> Piece:
     if len(piece) <= tokens:
         return piece
     if not piece.branches:
-        return Piece(piece.prefix[:tokens], [])
+        return Piece(piece.prefix[:tokens], [], piece.source)
     room = tokens - len(piece.prefix)
     # An empty branch keeps the beginning without loss, as it was.
-    branches: list[tuple[Sequence[int], int]] = []
+    branches: list[tuple[Tokens, int]] = []
     for branch, prompt in piece.branches:
         kept = branch[: max(0, room)]
         room -= len(kept)
         branches.append((kept, min(prompt, len(kept))))
         if len(kept) < len(branch):
             break
-    return Piece(piece.prefix[:tokens], branches)
+    return Piece(piece.prefix[:tokens], branches, piece.source)
 
 
 def split(piece: Piece, tokens: int) -> list[Piece]:
@@ -157,8 +161,8 @@ def split(piece: Piece, tokens: int) -> list[Piece]:
     if len(piece) <= tokens:
         return [piece]
     if not piece.branches:
-        return [Piece(piece.prefix[at : at + tokens], []) for at in range(0, len(piece), tokens)]
-    made = [Piece(piece.prefix, [])]
+        return [Piece(piece.prefix[at : at + tokens], [], piece.source) for at in range(0, len(piece), tokens)]
+    made = [Piece(piece.prefix, [], piece.source)]
     for branch in piece.branches:
         if len(piece.prefix) + len(branch[0]) > tokens:
             raise LabError(
@@ -166,6 +170,6 @@ def split(piece: Piece, tokens: int) -> list[Piece]:
                 "raise pipeline.adaptation.training.row_tokens"
             )
         if len(made[-1]) + len(branch[0]) > tokens:
-            made.append(Piece(piece.prefix, []))
+            made.append(Piece(piece.prefix, [], piece.source))
         made[-1].branches.append(branch)
     return made

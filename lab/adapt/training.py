@@ -14,10 +14,12 @@ from typing import Any
 import torch
 
 from lab import ranks
+from lab.adapt.blocks import Pieces, Rows
 from lab.adapt.fit import fit
 from lab.adapt.mixture import Replay, domain_texts, mix, split
 from lab.adapt.recipe import SCHEDULES, Recipe
 from lab.adapt.replay import SelfReplay
+from lab.adapt.seen import Seen, refuse_leaks
 from lab.adapt.shards import whole_weights
 from lab.adapt.watch import Watch
 from lab.base import Base
@@ -26,7 +28,7 @@ from lab.framing import Frame
 from lab.ledger import PRACTICE_BILL, REWORDED_BILL
 from lab.model import LanguageModel
 from lab.packing import Piece, encoded, rows
-from lab.records import LabError, TrainingText, read_jsonl, write_jsonl
+from lab.records import LabError, TrainingText
 from lab.runtime import versions
 from lab.states import States
 from lab.store import JSON, Artifact, digest
@@ -37,7 +39,6 @@ log = logging.getLogger(__name__)
 # The lab's default learning rates are the embedded base's. Above this many parameters they would wreck a model.
 SMALL_PARAMETERS, LARGE_RATE = 20_000_000, 1e-3
 WATCHED_DOCUMENTS = 48  # Whose loss is taken on the way: a look at the way, not a result.
-SEEN = "texts.jsonl"
 # What weights do not depend on, or what is told by the texts themselves.
 OUTSIDE = ("texts", "wordings", "replay", "checkpoint_seconds")
 OPTIMIZERS = ("fresh", "kept")
@@ -196,7 +197,7 @@ class Training:
             artifact = ranks.artifact(workspace.store, kind, key, build)
             if artifact.reused:
                 # Another exam may be asked now than when these weights were trained.
-                workspace.refuse_leaks((row["source"], row["text"]) for row in read_jsonl(artifact.path / SEEN))
+                refuse_leaks(artifact.path, workspace)
                 workspace.ledger.add_reused(phase, artifact.cost)
             else:
                 entry.add(artifact.cost)
@@ -243,33 +244,29 @@ class Training:
         """Train `model`, and note in `folder` every text that it saw. Returns what it took."""
         rehearsed, share = (after.rehearsed, after.rehearsal_share) if after else ((), 0.0)
         seed = workspace.seed + SEEDS_APART * (after.link if after else 0)
-        seen = {text.plain: text.source for text in (*domain, *rehearsed)}
 
-        def cut(texts: Iterable[TrainingText]) -> Iterator[tuple[TrainingText, Piece]]:
+        def cut(texts: Iterable[TrainingText], side: str = "") -> Iterator[Piece]:
             for text, piece in encoded(tokenizer, texts, frame):
-                for part in split(piece, self.row_tokens):
-                    yield text, part
+                seen.note(side + text.source, text.plain)
+                yield from split(piece, self.row_tokens)
 
-        def replayed(seed: int) -> Iterator[tuple[str, Piece]]:
-            for text, piece in cut(replay.texts(seed) if replay else ()):
-                seen[text.plain] = f"replay {text.source}"
-                yield text.source, piece
+        def replayed(seed: int) -> Iterator[Piece]:
+            return cut(replay.texts(seed) if replay else (), "replay ")
 
-        def own(texts: Sequence[TrainingText]) -> list[tuple[str, Piece]]:
-            return [(text.source, piece) for text, piece in cut(texts)]
-
-        pieces, kept = own(domain), own(rehearsed)
-        one_pass = sum(len(piece) for _, piece in pieces)
-        tokens = self.tokens or round((self.passes or 1) * one_pass / (1 - self.general_share) / (1 - share))
-        random = Random(f"mixture/{seed}")
-        mixture = mix(pieces, replayed(seed), tokens, self.general_share, random, kept, share)
-        before: Iterator[Piece] | None = None
-        if self.optimizer == "kept":  # Of a seed of its own: general text that is not trained on.
-            before = (piece for _, piece in replayed(seed + 1))
-        workspace.refuse_leaks((source, text) for text, source in seen.items())
-        packed = list(rows(mixture.pieces, self.row_tokens))
-        fitted = fit(model, tokenizer, packed, self._recipe(), watch, before, states, workspace)
-        write_jsonl(folder / SEEN, ({"source": source, "text": text} for text, source in seen.items()))
+        with Seen(folder) as seen, Pieces(folder) as private, Pieces(folder) as kept, Rows(folder) as packed:
+            for texts, pieces in ((domain, private), (rehearsed, kept)):
+                for piece in cut(texts):
+                    pieces.append(piece)
+            one_pass = sum(map(len, private))
+            tokens = self.tokens or round((self.passes or 1) * one_pass / (1 - self.general_share) / (1 - share))
+            random = Random(f"mixture/{seed}")
+            mixture = mix(private, replayed(seed), tokens, self.general_share, random, kept, share)
+            for row in rows(mixture.pieces, self.row_tokens):
+                packed.append(row)
+            refuse_leaks(folder, workspace)
+            # Kept moments are those of general text that is not trained on, of a seed of its own.
+            before = replayed(seed + 1) if self.optimizer == "kept" else None
+            fitted = fit(model, tokenizer, packed, self._recipe(), watch, before, states, workspace)
         general = sum(count for source, count in mixture.tokens.items() if source.startswith("replay "))
         return {
             "tokens": tokens,

@@ -5,7 +5,8 @@ from __future__ import annotations
 import logging
 import math
 import time
-from collections.abc import Callable
+from array import array
+from collections.abc import Callable, Sequence
 from itertools import accumulate
 from typing import Any
 
@@ -13,6 +14,7 @@ import torch
 from accelerate import PartialState
 from accelerate.utils import DistributedType
 from accelerate.utils.memory import clear_device_cache
+from torch.utils.data import Dataset, Subset
 from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArguments
 
 from lab import ranks
@@ -44,7 +46,7 @@ class Way:
     def __init__(
         self,
         model: Any,
-        packed: list[list[Piece]],
+        packed: Sequence[list[Piece]],
         recipe: Recipe,
         watch: Watch,
         states: States,
@@ -53,7 +55,7 @@ class Way:
         self._model, self._packed, self._recipe = model, packed, recipe
         self._watch, self._states, self._workspace = watch, states, workspace
         self.steps = math.ceil(len(packed) / recipe.device_rows)
-        self.seen = [0, *accumulate(sum(map(len, row)) for row in packed)]
+        self.seen = array("q", accumulate((sum(map(len, row)) for row in packed), initial=0))
         self.done, self.at_once = 0, recipe.device_rows // (ranks.count() * ranks.parts())
         if self.at_once * ranks.count() * ranks.parts() != recipe.device_rows:
             raise LabError(
@@ -124,7 +126,7 @@ class Way:
                 disable_tqdm=True,
                 **workspace.reporting,
             ),
-            train_dataset=self._left(),  # A list is a map-style data set.
+            train_dataset=self._left(),
             data_collator=collate,
             callbacks=[_Steps(self)],
         )
@@ -132,12 +134,14 @@ class Way:
         self._report = trainer.report
         return trainer
 
-    def _left(self) -> list[list[Piece]]:
+    def _left(self) -> Dataset[list[Piece]]:
         """The rows that are left. Of several processes each is given as many, or the first rows would be taken again:
         the last step is filled up with rows of nothing, which no loss counts.
         """
-        left = self._packed[self.done * self._recipe.device_rows :]
-        return left if ranks.count() == 1 else left + [[]] * (-len(left) % self._recipe.device_rows)
+        packed: Any = self._packed  # What has a length and items is a map-style data set.
+        left = Subset(packed, range(self.done * self._recipe.device_rows, len(packed)))
+        nothing: Any = [[]] * (-len(left) % self._recipe.device_rows if ranks.count() > 1 else 0)
+        return left + nothing
 
     def fill(self, optimizer: Any, scheduler: Any = None) -> None:
         """Give a fresh optimizer, or the schedule over it, what the steps that are done had made of them."""

@@ -81,7 +81,8 @@ class Disk:
         def opened(file: Any, mode: str = "r", *more: Any, **named: Any) -> Any:
             if not set(mode) & set("wax+") or isinstance(file, int) or not disk.struck("write", file):
                 return real_open(file, mode, *more, **named)
-            raw = io.BufferedWriter(Raw(file, mode.replace("b", "").replace("t", "")))
+            mode_of_raw = mode.replace("b", "").replace("t", "")
+            raw = io.BufferedWriter(Raw(file, mode_of_raw, opener=named.get("opener")))
             return raw if "b" in mode else io.TextIOWrapper(raw, encoding="utf-8")
 
         def fsync(handle: int) -> None:
