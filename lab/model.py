@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import torch
+from accelerate.utils.memory import clear_device_cache, should_reduce_batch_size
 
 from lab.decoding import AnswerEnd, Batch, can_share, inputs, plan
 from lab.flops import Counter, matrices
 from lab.framing import PLAIN, Frame, as_words
-from lab.records import LabError
+from lab.records import LabError, MemoryFullError
 from lab.scoring import continuation_log_probabilities, rolling_windows, sequence_log_probabilities
 from lab.store import JSON
+
+log = logging.getLogger(__name__)
+Made = TypeVar("Made")
 
 # The most probable token each time, whatever a folder's generation_config.json asks for.
 GREEDY: dict[str, Any] = {
@@ -155,6 +160,13 @@ class LanguageModel:
                 f"a prompt of {longest} tokens and {max_new_tokens} for the answer do not fit the model's window of "
                 f"{self.max_tokens}; lower the number or size of the passages"
             )
+        return self._fitting(
+            lambda: self._generate(encoded, max_new_tokens, progress, several_lines), longest + max_new_tokens
+        )
+
+    def _generate(
+        self, encoded: list[list[int]], max_new_tokens: int, progress: Callable[[int], None], several_lines: bool
+    ) -> list[Generation]:
         made: list[Generation | None] = [None] * len(encoded)
         pad, mark = self.tokenizer.pad_token_id, self.frame.mark(several_lines)
         for batch in self._plan(encoded, max_new_tokens):
@@ -176,6 +188,26 @@ class LanguageModel:
                 made[i] = Generation(text, len(encoded[i]), length)
             progress(len(batch.rows))
         return [one for one in made if one is not None]
+
+    def _fitting(self, work: Callable[[], Made], longest: int) -> Made:
+        """What work gives, in batches of half as many tokens each time that they do not fit the memory.
+
+        The widest batch comes first, so little has been done by then. MemoryFullError where one row does not fit.
+        """
+        while True:
+            try:
+                return work()
+            except RuntimeError as error:
+                if not should_reduce_batch_size(error):
+                    raise
+                if self.max_answer_tokens <= longest:
+                    raise MemoryFullError(
+                        f"the memory of {self.device.type} is too small for this model and {longest} tokens; lower the "
+                        "number or size of the passages, or take the model in fewer bits (model.dtype, model.quantize)"
+                    ) from error
+            self.max_answer_tokens = max(longest, self.max_answer_tokens // 2)
+            log.warning("a batch does not fit the memory; at most %d tokens a batch", self.max_answer_tokens)
+            clear_device_cache(garbage_collection=True)
 
     def _plan(self, encoded: Sequence[list[int]], max_new_tokens: int) -> list[Batch]:
         if self._shares is None and len(encoded) > 1:
@@ -222,8 +254,12 @@ class LanguageModel:
                 f"a prompt and its answer of {longest} tokens do not fit the model's window of {self.max_tokens}; "
                 f"lower the number or size of the passages, or shorten the answer"
             )
-        weight = self.max_answer_tokens / self.max_batch_tokens
-        return continuation_log_probabilities(self.model, heads, tails, self.max_answer_tokens, weight)
+
+        def scored() -> list[list[float]]:
+            weight = max(1.0, self.max_answer_tokens / self.max_batch_tokens)
+            return continuation_log_probabilities(self.model, heads, tails, self.max_answer_tokens, weight)
+
+        return self._fitting(scored, longest)
 
     def split(
         self, prompts: Sequence[str], continuations: Sequence[Sequence[str]]
@@ -261,9 +297,13 @@ class LanguageModel:
             begun = ids if len(ids) > len(bare) else [self.tokenizer.eos_token_id, *bare]
             rolled = rolling_windows(begun, min(self.max_tokens, self.max_batch_tokens))
             windows += [(number, sequence, skip) for sequence, skip in rolled]
-        found = sequence_log_probabilities(
-            self.model, [ids for _, ids, _ in windows], [skip for _, _, skip in windows], self.max_batch_tokens
-        )
+        sequences, skips = [ids for _, ids, _ in windows], [skip for _, _, skip in windows]
+
+        def scored() -> list[float]:
+            at_once = min(self.max_batch_tokens, self.max_answer_tokens)
+            return sequence_log_probabilities(self.model, sequences, skips, at_once)
+
+        found = self._fitting(scored, max(map(len, sequences), default=0))
         bits = [0.0] * len(texts)
         for (number, _, _), value in zip(windows, found, strict=True):
             bits[number] -= value / math.log(2)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import math
 import shutil
@@ -17,7 +18,7 @@ from lab.base import BaseModel
 from lab.flops import matrices
 from lab.framing import Frame
 from lab.model import LanguageModel
-from lab.records import LabError
+from lab.records import LabError, MemoryFullError
 from lab.scoring import batches
 
 PROMPTS = ["Question: one\nAnswer:", "Question: a much longer one, of Belcott and 45 crowns\nAnswer:", "Say"]
@@ -34,6 +35,39 @@ def test_batched_answers_are_those_of_single_prompts(model):
         (alone,) = model.generate([prompt], max_new_tokens=8)
         assert made == alone
         assert made.prompt_tokens == len(model.tokenizer(prompt)["input_ids"])
+
+
+def test_what_does_not_fit_the_memory_is_taken_in_smaller_batches(model, monkeypatch, caplog):
+    """A memory of so many tokens at a time: answers and scores are those of one with more, and it is learnt once."""
+    prompts = [f"Question: {'and ' * (number % 7)}{number}\nAnswer:" for number in range(12)]
+    wanted, scores = model.generate(prompts, 8), model.log_probabilities(prompts, [[" 45", " no"]] * 12)
+    longest = max(len(model.tokenizer(prompt)["input_ids"]) for prompt in prompts) + 8
+    tight = LanguageModel(model.model, model.tokenizer, model.digest)
+    plain, fitting = model.model.forward, longest
+
+    @functools.wraps(plain)
+    def forward(*args, **given):
+        seen = given.get("attention_mask", given["input_ids"])
+        if seen.numel() > fitting * 2:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
+        return plain(*args, **given)
+
+    monkeypatch.setattr(model.model, "forward", forward)
+    assert tight.generate(prompts, 8) == wanted
+    assert longest <= tight.max_answer_tokens < 2 * longest + 60
+    told = len(caplog.records)
+    assert told == len([record for record in caplog.records if "do not fit the memory" in record.message]) > 1
+    for one, other in zip(tight.log_probabilities(prompts, [[" 45", " no"]] * 12), scores, strict=True):
+        assert one == pytest.approx(other, abs=1e-5)
+    assert tight.generate(prompts, 8) == wanted
+    fitting = 4
+    with pytest.raises(MemoryFullError, match=f"too small for this model and {longest} tokens; lower the number or"):
+        tight.generate(prompts, 8)
+    monkeypatch.undo()
+    broken = LanguageModel(model.model, model.tokenizer, model.digest)
+    monkeypatch.setattr(model.model, "forward", lambda *args, **given: torch.zeros(2) @ torch.zeros(3))
+    with pytest.raises(RuntimeError, match="size"):
+        broken.log_probabilities(prompts, [[" 45"]] * 12)
 
 
 def test_padding_and_real_tokens_are_what_the_batches_held(model, monkeypatch):

@@ -159,7 +159,7 @@ class Training:
             **settings,
             "training": digest(self._settings()),
             "replay": replay.digest if replay else None,
-            "domain": digest([dataclasses.asdict(text) for text in domain]),
+            "domain": digest(map(dataclasses.asdict, domain)),
             "watched": digest(watched),
             "base": base.digest,
             "seed": workspace.seed,
@@ -261,8 +261,10 @@ class Training:
             tokens = self.tokens or round((self.passes or 1) * one_pass / (1 - self.general_share) / (1 - share))
             random = Random(f"mixture/{seed}")
             mixture = mix(private, replayed(seed), tokens, self.general_share, random, kept, share)
-            for row in rows(mixture.pieces, self.row_tokens):
-                packed.append(row)
+            with workspace.progress.step("packing", tokens, "tokens") as advance:
+                for row in rows(mixture.pieces, self.row_tokens):
+                    packed.append(row)
+                    advance(sum(map(len, row)))
             refuse_leaks(folder, workspace)
             # Kept moments are those of general text that is not trained on, of a seed of its own.
             before = replayed(seed + 1) if self.optimizer == "kept" else None

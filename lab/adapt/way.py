@@ -126,7 +126,7 @@ class Way:
                 disable_tqdm=True,
                 **workspace.reporting,
             ),
-            train_dataset=self._left(),
+            train_dataset=self._left(engine),
             data_collator=collate,
             callbacks=[_Steps(self)],
         )
@@ -134,13 +134,14 @@ class Way:
         self._report = trainer.report
         return trainer
 
-    def _left(self) -> Dataset[list[Piece]]:
-        """The rows that are left. Of several processes each is given as many, or the first rows would be taken again:
-        the last step is filled up with rows of nothing, which no loss counts.
+    def _left(self, engine: Engine) -> Dataset[list[Piece]]:
+        """The rows that are left. The last step is filled up with rows of nothing, which no loss counts: of several
+        processes each is given as many, or the first rows would be taken again; what is compiled is so for one shape.
         """
         packed: Any = self._packed  # What has a length and items is a map-style data set.
         left = Subset(packed, range(self.done * self._recipe.device_rows, len(packed)))
-        nothing: Any = [[]] * (-len(left) % self._recipe.device_rows if ranks.count() > 1 else 0)
+        filled_up = ranks.count() > 1 or engine.compiled
+        nothing: Any = [[]] * (-len(left) % self._recipe.device_rows if filled_up else 0)
         return left + nothing
 
     def fill(self, optimizer: Any, scheduler: Any = None) -> None:
