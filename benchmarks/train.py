@@ -201,7 +201,7 @@ def counting(collate: Callable[..., dict[str, Any]], pad: int, seen: dict[str, i
 def lab(model: Any, tokenizer: Any, data: list[Sequence], turn: Turn, device: str, step: Step) -> None:
     """The way every adaptation of the lab trains: `lab.adapt.fit`, here as if for a long while."""
     pieces = (Piece([], [(one.ids, one.asked)]) for one in cycle(data))
-    some = list(islice(rows(pieces, step.row_tokens), 1000)) * (4 if device == "cpu" else 60)
+    some = list(islice(rows(pieces, step.row_tokens), 1000)) * (24 if device == "cpu" else 60)
     answers = [sum(len(ids) - asked for piece in row for ids, asked in piece.branches) for row in some]
 
     class Looks:

@@ -11,9 +11,9 @@ from lab.attention import SPARSE, can_compile
 
 log = logging.getLogger(__name__)
 
-# Operations from which compiling pays. On two CPU cores it takes half a minute, and gains a tenth, or a sixth of a LoRA
-# (benchmarks/README.md), so that it pays after some eight minutes.
-COMPILED_FROM = {"cuda": 5e16, "cpu": 5e13}
+# Operations from which compiling pays. On two CPU cores it takes a quarter of a minute and gains a tenth, with LoRA a
+# sixth (benchmarks/README.md), so that it pays after some minutes.
+COMPILED_FROM = {"cuda": 5e16, "cpu": 3e13}
 WORKERS = 2
 
 
