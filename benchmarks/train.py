@@ -228,7 +228,7 @@ def lab(model: Any, tokenizer: Any, data: list[Sequence], turn: Turn, device: st
         workspace = Workspace(Store(Path(folder)), Ledger(), 0, device)
         lab_fit.Way, kept = Steps, lab_fit.Way  # type: ignore
         try:
-            lab_fit.fit(model, tokenizer, packed, recipe, Looks(), None, States(Path(folder), {}), workspace)  # type: ignore
+            lab_fit.fit(model, tokenizer, packed, recipe, Looks(), [], States(Path(folder), {}), workspace)  # type: ignore
         finally:
             lab_fit.Way = kept  # type: ignore
 

@@ -50,7 +50,7 @@ def plan(prompts: Sequence[list[int]], room: int, max_batch_tokens: int, share: 
 
     made: list[list[tuple[int, Sequence[int]]]] = []
     beginnings = rows = 0  # Of the batch that is being filled: columns of its beginnings, and rows.
-    families.sort(key=lambda family: (family[0] > 0, -width(family), -family[0]))
+    families.sort(key=lambda family: (family[0] == 0, -width(family), -family[0]))
     for family in families:
         # The first of a batch has the most columns of its own, any one may have the most that are shared.
         if made and (made[-1][0][0] > 0) == (family[0] > 0):

@@ -44,9 +44,11 @@ def _whole(x: Any, weight: Any, a: Any, b: Any, scaling: float) -> Any:
 
 
 class Thin(Linear, Summed):
-    """peft's layer while its one adapter is trained."""
+    """peft's layer while its one adapter is trained; put out or merged it is peft's own."""
 
     def forward(self, x: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
+        if self.disable_adapters or self.merged:
+            return super().forward(x, *args, **kwargs)
         if torch.is_autocast_enabled(x.device.type):
             x = x.to(torch.get_autocast_dtype(x.device.type))
         (name,) = self.active_adapters

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
@@ -111,6 +111,8 @@ class LanguageModel:
         self._stops = sorted({stop for stop in stops if stop is not None})
         self._shares: bool | None = None  # Found out where there is something to share.
         self._encoded: tuple[list[str], list[list[int]]] = [], []  # The prompts encoded last: all is asked of the same.
+        self._planned: tuple[list[list[int]], int, list[Batch]] = [], 0, []  # How they were answered.
+        self._parts = 1  # A batch that suits the work is taken as so many, where the memory is too small for it.
 
     @property
     def dtype(self) -> str:
@@ -160,59 +162,66 @@ class LanguageModel:
                 f"a prompt of {longest} tokens and {max_new_tokens} for the answer do not fit the model's window of "
                 f"{self.max_tokens}; lower the number or size of the passages"
             )
-        return self._fitting(
-            lambda: self._generate(encoded, max_new_tokens, progress, several_lines), longest + max_new_tokens
-        )
-
-    def _generate(
-        self, encoded: list[list[int]], max_new_tokens: int, progress: Callable[[int], None], several_lines: bool
-    ) -> list[Generation]:
         made: list[Generation | None] = [None] * len(encoded)
-        pad, mark = self.tokenizer.pad_token_id, self.frame.mark(several_lines)
-        for batch in self._plan(encoded, max_new_tokens):
-            given = inputs(self.model, encoded, batch, pad)
-            width = given["input_ids"].shape[1]
-            end = [AnswerEnd(self._text, width, mark)] if mark else []
-            output = self.model.generate(
-                **given,
-                max_new_tokens=max_new_tokens,
-                eos_token_id=self._stops,
-                pad_token_id=pad,
-                stopping_criteria=end,
-                **GREEDY,
-            )
-            for row, (i, ids) in enumerate(zip(batch.rows, output[:, width:].tolist(), strict=True)):
-                stopped = next((place for place, token in enumerate(ids, 1) if token in self._stops), len(ids))
-                length = end[0].lengths.get(row, stopped) if end else stopped
-                text = self.frame.first_part(self._text(ids[:length]).strip(), several_lines)
-                made[i] = Generation(text, len(encoded[i]), length)
-            progress(len(batch.rows))
+
+        def answered(_: int) -> None:
+            batches = self._plan(encoded, max_new_tokens)
+            self._planned = encoded, max_new_tokens, batches
+            for batch in batches:
+                new = sum(made[i] is None for i in batch.rows)
+                for i, one in zip(
+                    batch.rows, self._generate(encoded, batch, max_new_tokens, several_lines), strict=True
+                ):
+                    made[i] = one
+                progress(new)
+
+        self._fitting(answered, self.max_answer_tokens, longest + max_new_tokens)
         return [one for one in made if one is not None]
 
-    def _fitting(self, work: Callable[[], Made], longest: int) -> Made:
-        """What work gives, in batches of half as many tokens each time that they do not fit the memory.
+    def _generate(
+        self, encoded: list[list[int]], batch: Batch, max_new_tokens: int, several_lines: bool
+    ) -> Iterator[Generation]:
+        pad, mark = self.tokenizer.pad_token_id, self.frame.mark(several_lines)
+        given = inputs(self.model, encoded, batch, pad)
+        width = given["input_ids"].shape[1]
+        end = [AnswerEnd(self._text, width, mark)] if mark else []
+        output = self.model.generate(
+            **given,
+            max_new_tokens=max_new_tokens,
+            eos_token_id=self._stops,
+            pad_token_id=pad,
+            stopping_criteria=end,
+            **GREEDY,
+        )
+        for row, (i, ids) in enumerate(zip(batch.rows, output[:, width:].tolist(), strict=True)):
+            stopped = next((place for place, token in enumerate(ids, 1) if token in self._stops), len(ids))
+            length = end[0].lengths.get(row, stopped) if end else stopped
+            text = self.frame.first_part(self._text(ids[:length]).strip(), several_lines)
+            yield Generation(text, len(encoded[i]), length)
 
-        The widest batch comes first, so little has been done by then. MemoryFullError where one row does not fit.
+    def _fitting(self, work: Callable[[int], Made], most: int, longest: int) -> Made:
+        """What work gives that is told how many tokens a batch may have: `most`, or a half of it, a fourth, ... until
+        it fits the memory, now and from then on. MemoryFullError where the longest row alone does not.
         """
         while True:
             try:
-                return work()
+                return work(most // self._parts)
             except RuntimeError as error:
                 if not should_reduce_batch_size(error):
                     raise
-                if self.max_answer_tokens <= longest:
+                if most // self._parts <= longest:
                     raise MemoryFullError(
                         f"the memory of {self.device.type} is too small for this model and {longest} tokens; lower the "
                         "number or size of the passages, or take the model in fewer bits (model.dtype, model.quantize)"
                     ) from error
-            self.max_answer_tokens = max(longest, self.max_answer_tokens // 2)
-            log.warning("a batch does not fit the memory; at most %d tokens a batch", self.max_answer_tokens)
+            self._parts *= 2
+            log.warning("a batch does not fit the memory; taken as %d", self._parts)
             clear_device_cache(garbage_collection=True)
 
     def _plan(self, encoded: Sequence[list[int]], max_new_tokens: int) -> list[Batch]:
         if self._shares is None and len(encoded) > 1:
             self._shares = can_share(self.model)
-        return plan(encoded, max_new_tokens, self.max_answer_tokens, bool(self._shares))
+        return plan(encoded, max_new_tokens, self.max_answer_tokens // self._parts, bool(self._shares))
 
     def _text(self, ids: Sequence[int]) -> str:
         return self.frame.without_thinking(self.tokenizer.decode(ids, skip_special_tokens=True))
@@ -226,7 +235,10 @@ class LanguageModel:
             return {}
         read = predicted = padded = 0
         encoded = self.encode(prompts)
-        for batch in self._plan(encoded, max_new_tokens):
+        planned, room, batches = self._planned
+        if planned is not encoded or room != max_new_tokens:
+            batches = self._plan(encoded, max_new_tokens)
+        for batch in batches:
             shared, own = batch.widths([len(ids) for ids in encoded])
             rows, beginnings = len(batch.rows), len(batch.families) if shared else 0
             steps = max(tokens[i][1] for i in batch.rows)
@@ -254,12 +266,12 @@ class LanguageModel:
                 f"a prompt and its answer of {longest} tokens do not fit the model's window of {self.max_tokens}; "
                 f"lower the number or size of the passages, or shorten the answer"
             )
+        weight = self.max_answer_tokens / self.max_batch_tokens
 
-        def scored() -> list[list[float]]:
-            weight = max(1.0, self.max_answer_tokens / self.max_batch_tokens)
-            return continuation_log_probabilities(self.model, heads, tails, self.max_answer_tokens, weight)
+        def scored(most: int) -> list[list[float]]:
+            return continuation_log_probabilities(self.model, heads, tails, most, weight)
 
-        return self._fitting(scored, longest)
+        return self._fitting(scored, self.max_answer_tokens, longest)
 
     def split(
         self, prompts: Sequence[str], continuations: Sequence[Sequence[str]]
@@ -299,11 +311,10 @@ class LanguageModel:
             windows += [(number, sequence, skip) for sequence, skip in rolled]
         sequences, skips = [ids for _, ids, _ in windows], [skip for _, _, skip in windows]
 
-        def scored() -> list[float]:
-            at_once = min(self.max_batch_tokens, self.max_answer_tokens)
-            return sequence_log_probabilities(self.model, sequences, skips, at_once)
+        def scored(most: int) -> list[float]:
+            return sequence_log_probabilities(self.model, sequences, skips, most)
 
-        found = self._fitting(scored, max(map(len, sequences), default=0))
+        found = self._fitting(scored, self.max_batch_tokens, max(map(len, sequences), default=0))
         bits = [0.0] * len(texts)
         for (number, _, _), value in zip(windows, found, strict=True):
             bits[number] -= value / math.log(2)

@@ -91,6 +91,11 @@ def _parts(value: JSON | Iterator[Any]) -> Iterator[str]:
     yield "]"
 
 
+def digest_text(text: str) -> bytes:
+    """SHA-256 of a text's UTF-8, 32 bytes: what it is known again by where the text itself is not held."""
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
+
+
 def digest_file(path: Path) -> str:
     """SHA-256 of a file's bytes, 64 hex digits. OSError where it cannot be read."""
     with path.open("rb") as file:

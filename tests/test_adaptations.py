@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
@@ -14,12 +15,13 @@ from safetensors.torch import load_file
 from test_adapt import REPLAY, desk, training
 from transformers import GPT2Config, GPT2LMHeadModel, TrainerCallback
 
-from lab.adapt.fit import KEPT_STEPS, fit, inputs
+from lab.adapt.fit import fit, inputs
 from lab.adapt.lora import VARIANTS, LowRankAdaptation
 from lab.adapt.mixture import split
 from lab.adapt.osf import OrthogonalSubspace
 from lab.adapt.recipe import SCHEDULES, Recipe
 from lab.adapt.replay import SelfReplay
+from lab.adapt.training import KEPT_STEPS
 from lab.adapt.watch import Watch
 from lab.adapt.weights import WeightTraining
 from lab.attention import mask
@@ -174,7 +176,7 @@ def test_kept_moments_are_those_of_general_text_at_the_base_s_weights(base, corp
             found["moments"] = [optimizer.state[p]["exp_avg_sq"].clone() for p in model.parameters()]
 
     monkeypatch.setattr("lab.adapt.way._Steps", First)
-    monkeypatch.setattr("lab.adapt.fit.KEPT_STEPS", 3)
+    monkeypatch.setattr("lab.adapt.training.KEPT_STEPS", 3)
     WeightTraining(training(optimizer="kept")).adapt(base, corpus, desk(tmp_path))
     loaded = base.load("cpu")
     assert all(torch.equal(found["weights"][name], value) for name, value in loaded.model.state_dict().items())
@@ -194,12 +196,30 @@ def test_kept_moments_are_those_of_general_text_at_the_base_s_weights(base, corp
     assert KEPT_STEPS >= 60  # 0.95^60 = 0.05: what was there before has gone.
 
 
+def test_what_moments_are_gathered_of_is_shown_to_the_leak_guard_first(base, corpus, tmp_path):
+    shown: list[str] = []
+
+    def refuse(texts) -> None:
+        shown.extend(text for _, text in texts)
+        raise LabError("shown")
+
+    wanted = next(iter(REPLAY.texts(1))).plain
+    with pytest.raises(LabError, match="shown"):
+        WeightTraining(training(optimizer="kept")).adapt(base, corpus, replace(desk(tmp_path), refuse_leaks=refuse))
+    assert wanted in shown
+    shown.clear()
+    with pytest.raises(LabError, match="shown"):
+        WeightTraining(training()).adapt(base, corpus, replace(desk(tmp_path), refuse_leaks=refuse))
+    assert shown
+    assert wanted not in shown
+
+
 def test_a_piece_cut_before_its_first_answer_teaches_nothing_and_is_no_failure(base, tmp_path):
     loaded = base.load("cpu")
     watch = Watch(loaded.tokenizer, loaded.frame, [], desk(tmp_path))
     recipe = Recipe(1e-3, "constant_from_end", 0.1, 1, 8, 1, 30.0)
     states, packed = States(tmp_path / "states", {}), [[Piece([5, 6, 7], [([8, 9], 2)])]]
-    fit(loaded.model, loaded.tokenizer, packed, recipe, watch, None, states, desk(tmp_path))
+    fit(loaded.model, loaded.tokenizer, packed, recipe, watch, [], states, desk(tmp_path))
     assert not moved(base, loaded)
 
 

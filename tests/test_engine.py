@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from lab.adapt.engine import COMPILED_FROM, Engine, choose
 from lab.adapt.training import Training
 from lab.adapt.weights import WeightTraining
-from lab.attention import SPARSE
+from lab.attention import SPARSE, can_compile
 from lab.base import BaseModel
 from lab.corpus.corpus import Corpus
 from lab.ledger import Ledger
@@ -69,6 +69,18 @@ def test_only_where_there_is_much_to_do_is_anything_compiled(monkeypatch):
     assert choose("cuda", much["cuda"], False) == Engine(mixed=True, compiled=True, workers=2)
     assert choose("cuda", much["cuda"], True).attention == SPARSE
     assert "bfloat16" in str(choose("cuda", 0, True))
+
+
+def test_a_compiler_and_python_s_headers_make_compiling_possible(monkeypatch, tmp_path):
+    compiler, headers = tmp_path / "g++", tmp_path / "include"
+    headers.mkdir()
+    monkeypatch.setenv("CXX", str(compiler))
+    monkeypatch.setattr("sysconfig.get_path", lambda name: str(headers))
+    assert not can_compile()
+    compiler.touch(mode=0o755)
+    assert not can_compile()
+    (headers / "Python.h").touch()
+    assert can_compile()
 
 
 def test_without_a_compiler_nothing_is_compiled_and_the_log_says_what_is_missing(monkeypatch, tmp_path, caplog):

@@ -88,6 +88,19 @@ def test_what_would_not_come_to_the_same_stays(settings: dict[str, Any]) -> None
     assert not any(isinstance(module, Thin) for module in pair(**settings)[1].modules())
 
 
+def test_put_out_or_merged_a_layer_is_pefts_own() -> None:
+    plain, other = pair()
+    ids = torch.arange(20)[None]
+    with torch.no_grad():
+        for model in (plain, other):
+            model.eval().merge_adapter()
+        torch.testing.assert_close(other(input_ids=ids).logits, plain(input_ids=ids).logits)
+        for model in (plain, other):
+            model.unmerge_adapter()
+        with plain.disable_adapter(), other.disable_adapter():
+            torch.testing.assert_close(other(input_ids=ids).logits, plain(input_ids=ids).logits)
+
+
 def test_merged_it_is_the_model_that_was_trained() -> None:
     other = pair()[1].eval()
     ids = torch.arange(20)[None]

@@ -38,36 +38,41 @@ def test_batched_answers_are_those_of_single_prompts(model):
 
 
 def test_what_does_not_fit_the_memory_is_taken_in_smaller_batches(model, monkeypatch, caplog):
-    """A memory of so many tokens at a time: answers and scores are those of one with more, and it is learnt once."""
-    prompts = [f"Question: {'and ' * (number % 7)}{number}\nAnswer:" for number in range(12)]
-    wanted, scores = model.generate(prompts, 8), model.log_probabilities(prompts, [[" 45", " no"]] * 12)
-    longest = max(len(model.tokenizer(prompt)["input_ids"]) for prompt in prompts) + 8
+    """In a memory of so many tokens at a time the same is answered and scored, and that it is small is learnt once."""
+    texts = [f"Question: {'and ' * (number % 7)}{number}\nAnswer:" for number in range(12)]
+    branches, told = [[" 45", " no"]] * 12, []
+    wanted, scores, bits = (
+        model.generate(texts, 8),
+        model.log_probabilities(texts, branches),
+        model.bits_per_byte(texts),
+    )
+    longest = max(len(model.tokenizer(text)["input_ids"]) for text in texts) + 8
     tight = LanguageModel(model.model, model.tokenizer, model.digest)
-    plain, fitting = model.model.forward, longest
+    plain, fitting = model.model.forward, 2 * longest
 
     @functools.wraps(plain)
     def forward(*args, **given):
-        seen = given.get("attention_mask", given["input_ids"])
-        if seen.numel() > fitting * 2:
+        if given["input_ids"].numel() > fitting:
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
         return plain(*args, **given)
 
     monkeypatch.setattr(model.model, "forward", forward)
-    assert tight.generate(prompts, 8) == wanted
-    assert longest <= tight.max_answer_tokens < 2 * longest + 60
-    told = len(caplog.records)
-    assert told == len([record for record in caplog.records if "does not fit the memory" in record.message]) > 1
-    for one, other in zip(tight.log_probabilities(prompts, [[" 45", " no"]] * 12), scores, strict=True):
+    assert tight.generate(texts, 8, told.append) == wanted
+    assert sum(told) == len(texts)
+    assert [f"taken as {2**n}" in record.message for n, record in enumerate(caplog.records, 1)].count(True) > 2
+    for one, other in zip(tight.log_probabilities(texts, branches), scores, strict=True):
         assert one == pytest.approx(other, abs=1e-5)
-    assert tight.generate(prompts, 8) == wanted
+    for one, other in zip(tight.bits_per_byte(texts), bits, strict=True):
+        assert one == pytest.approx(other, rel=1e-5)
+    caplog.clear()
+    assert tight.generate(texts, 8) == wanted
+    assert caplog.records == []
     fitting = 4
     with pytest.raises(MemoryFullError, match=f"too small for this model and {longest} tokens; lower the number or"):
-        tight.generate(prompts, 8)
-    monkeypatch.undo()
-    broken = LanguageModel(model.model, model.tokenizer, model.digest)
+        tight.generate(texts, 8)
     monkeypatch.setattr(model.model, "forward", lambda *args, **given: torch.zeros(2) @ torch.zeros(3))
     with pytest.raises(RuntimeError, match="size"):
-        broken.log_probabilities(prompts, [[" 45"]] * 12)
+        tight.log_probabilities(texts, branches)
 
 
 def test_padding_and_real_tokens_are_what_the_batches_held(model, monkeypatch):

@@ -72,7 +72,7 @@ def base(random_model: Path) -> BaseModel:
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("lab.adapt.way.SAVING_SHARE", 0)
-    monkeypatch.setattr("lab.adapt.fit.KEPT_STEPS", 3)
+    monkeypatch.setattr("lab.adapt.training.KEPT_STEPS", 3)
 
 
 def desk(root: Path) -> Workspace:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from array import array
 from collections.abc import Sequence
-from multiprocessing.reduction import DupFd
 from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Any
@@ -20,8 +19,8 @@ class Pieces(Sequence[Piece]):
 
     All of a piece is int32: the number of its source, how many branches it has, the length of its prefix, of each
     branch the length and the prompt's, then the tokens. It is read and not mapped: mapped pages would count as this
-    process's memory, and a disk that fails would end it by a signal. Who is given it, forked or spawned, reads the same
-    file. OSError where the disk is full.
+    process's memory, and a disk that fails would end it by a signal. A process that was forked reads the same file.
+    OSError where the disk is full.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -46,6 +45,7 @@ class Pieces(Sequence[Piece]):
         return len(self._ends) - 1
 
     def __getitem__(self, number: Any) -> Any:
+        number = range(len(self))[number]
         start, end = self._ends[number], self._ends[number + 1]
         read = numpy.frombuffer(os.pread(self._file.fileno(), end - start, start), numpy.int32)
         source, branches, prefix = read[:3].tolist()
@@ -63,12 +63,6 @@ class Pieces(Sequence[Piece]):
 
     def __exit__(self, *error: object) -> None:
         self._file.close()
-
-    def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, "_file": DupFd(self._file.fileno())}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__ = {**state, "_file": os.fdopen(state["_file"].detach(), "rb")}
 
 
 class Rows(Sequence[list[Piece]]):
@@ -89,6 +83,7 @@ class Rows(Sequence[list[Piece]]):
         return len(self._ends) - 1
 
     def __getitem__(self, number: Any) -> Any:
+        number = range(len(self))[number]
         return [self._pieces[place] for place in range(self._ends[number], self._ends[number + 1])]
 
     def __enter__(self) -> Rows:

@@ -19,7 +19,7 @@ from lab.adapt.way import Way
 from lab.attention import as_it_is, attending, can_skip, computed_share
 from lab.flops import Counter, Flops, matrices
 from lab.loss import labelled_only
-from lab.packing import Piece, pack, rows
+from lab.packing import Piece, pack
 from lab.runtime import seed_everything
 from lab.states import States
 from lab.stopping import deferred
@@ -29,7 +29,6 @@ from lab.workspace import Workspace
 log = logging.getLogger(__name__)
 
 EVEN = 8  # Tokens; tensor cores take bfloat16 in eights.
-KEPT_STEPS = 64  # Enough for both moments: 0.95^64 is 0.04, 0.9^64 a thousandth.
 
 
 def fit(
@@ -38,20 +37,18 @@ def fit(
     packed: Sequence[list[Piece]],
     recipe: Recipe,
     watch: Watch,
-    before: Iterator[Piece] | None,
+    before: Sequence[list[Piece]],
     states: States,
     workspace: Workspace,
 ) -> dict[str, JSON]:
     """Train on all rows once, in their order, from the newest of the states on if there is one.
 
-    before: text whose gradients fill the optimizer's moments first. A batch that does not fit the memory is taken in
+    before: rows whose gradients fill the optimizer's moments first. A batch that does not fit the memory is taken in
     smaller parts whose gradients are summed. Returns padded_tokens, flops and flops_formula, all of it, and where the
     training went on from a state what had been used before that (`earlier`). LabError where the loss is no number any
     more; KeyboardInterrupt after a step that was under way when it came.
     """
     way = Way(model, packed, recipe, watch, states, workspace)
-    gathered = KEPT_STEPS * recipe.device_rows if before is not None else 0
-
     real = way.seen[-1]
     engine = choose(workspace.device, matrices(model).training(real, real), can_skip(model, recipe.row_tokens))
     log.info("training on %s: %s", workspace.device, engine)
@@ -69,9 +66,8 @@ def fit(
         while True:
             trainer = way.trainer(collate, unused, engine)
             try:
-                if before is not None and way.done == 0:
-                    packed_before = islice(rows(before, recipe.row_tokens), gathered)
-                    _gather_moments(trainer, model, map(collate, _batches(packed_before, recipe.device_rows)))
+                if before and way.done == 0:
+                    _gather_moments(trainer, model, map(collate, _batches(iter(before), recipe.device_rows)))
                 if not way.finished:  # It may have been killed after its last step.
                     trainer.train()
                     trainer.check()
@@ -83,8 +79,9 @@ def fit(
         first = list(islice(packed, way.at_once))
         flops = _step_flops(model, collate(first))
     taken = sum(len(batch) * (width or _width(batch)) for batch in _batches(iter(packed), way.at_once))
+    taken += -len(packed) % recipe.device_rows * (width or 0)  # What is compiled is filled up to whole steps.
     counted = len(first) * (width or _width(first))
-    flops = flops.times(taken / counted * (1 + gathered / len(packed)))
+    flops = flops.times(taken / counted * (1 + len(before) / len(packed)))
     earlier: dict[str, JSON] = {"earlier": way.earlier} if way.earlier else {}
     return {"padded_tokens": taken - real, **flops.cost(), **earlier}
 

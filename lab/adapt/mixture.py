@@ -47,7 +47,7 @@ def domain_texts(corpus: Corpus, kinds: Sequence[str], wordings: int | None = No
     every: dict[str, Sequence[TrainingText]] = {
         "documents": View(corpus.documents, lambda document: TrainingText("documents", document.text)),
         "reworded": View(corpus.reworded[:copies], lambda document: TrainingText("reworded", document.text)),
-        "practice": _practice(corpus),
+        "practice": _practice(corpus) if "practice" in kinds else (),
     }
     for kind in kinds:
         if kind not in every:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 
 from lab.records import json_line, read_jsonl
+from lab.store import digest_text
 from lab.workspace import Workspace
 
 SEEN = "texts.jsonl"
@@ -20,7 +20,7 @@ class Seen:
 
     def note(self, source: str, text: str) -> None:
         """Write down a text that was not seen before."""
-        name = hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
+        name = digest_text(text)
         if name not in self._names:
             self._names.add(name)
             self._file.write(json_line({"source": source, "text": text}))

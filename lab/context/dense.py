@@ -11,12 +11,12 @@ import faiss
 from lab.code import digest_code
 from lab.context.base import best_first, check_passages, passage_form
 from lab.context.embedder import Embedder, check_precision
-from lab.context.vectors import CLOCKS, WORK, encode, name_of
+from lab.context.vectors import CLOCKS, WORK, encode
 from lab.corpus.corpus import Corpus
 from lab.corpus.shelf import View
 from lab.records import LabError, Passage
 from lab.runtime import versions
-from lab.store import JSON
+from lab.store import JSON, digest_text
 from lab.workspace import Workspace
 
 # How hard an index that is not exact looks: a graph follows so many candidates, an inverted file opens so many lists.
@@ -74,10 +74,10 @@ class Dense:
 
         def build(folder: Path) -> dict[str, JSON]:
             forms = View(corpus.passages, passage_form)
-            old = {name_of(passage_form(passage)) for passage in before.passages} if before else set()
-            new = (
-                [place for place, form in enumerate(forms) if name_of(form) not in old] if before else range(len(forms))
-            )
+            new: Sequence[int] = range(len(forms))
+            if before:
+                old = {digest_text(passage_form(passage)) for passage in before.passages}
+                new = [place for place, form in enumerate(forms) if digest_text(form) not in old]
             anew = View(new, forms.__getitem__)
             billed = encode(anew or forms, embedder, workspace)
             made = encode(forms, embedder, workspace) if before else billed  # What did not change is kept already.

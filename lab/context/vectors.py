@@ -12,7 +12,7 @@ import numpy
 from safetensors.numpy import load_file, save_file
 
 from lab.context.embedder import Embedder
-from lab.store import JSON, Artifact
+from lab.store import JSON, Artifact, digest_text
 from lab.workspace import Workspace
 
 # What an artifact of vectors tells of its making, as the ledger names it.
@@ -46,7 +46,7 @@ def encode(texts: Sequence[str], embedder: Embedder, workspace: Workspace) -> En
     """
     owner = embedder.key()
     first: dict[bytes, int] = {}  # By a text's name, its first place.
-    known = (first.setdefault(name_of(text), place) for place, text in enumerate(texts))
+    known = (first.setdefault(digest_text(text), place) for place, text in enumerate(texts))
     places = numpy.fromiter(known, dtype=numpy.int64, count=len(texts))
     rows = _Rows(first, len(texts))
     notes: dict[str, JSON] = {}
@@ -124,15 +124,10 @@ class Shares:
                 self.sums[name] = None if part is None or sum_ is None else sum_ + part
 
 
-def name_of(text: str) -> bytes:
-    """What a text's vector is kept by."""
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
-
-
 def _encode(
     texts: list[str], embedder: Embedder, workspace: Workspace, owner: dict[str, JSON], advance: Callable[[int], None]
 ) -> Artifact:
-    names = b"".join(map(name_of, texts))
+    names = b"".join(map(digest_text, texts))
 
     def build(folder: Path) -> dict[str, JSON]:
         tokens, cut = embedder.count_tokens(texts)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
 from lab.corpus.corpus import Corpus
 from lab.corpus.shelf import View
-from lab.records import Document, LabError
+from lab.records import LabError
+from lab.store import digest_text
 
 Record = TypeVar("Record")
 
@@ -51,10 +51,10 @@ def changes(old: Corpus, new: Corpus) -> Changes:
     A reworded copy belongs to the changes where its own text is new. A practice question does where one of the
     documents that it names changed, or, where it names none, where it was not asked before.
     """
-    before = {document.id: _digest(document) for document in old.documents}
-    changed = {document.id for document in new.documents if before.get(document.id) != _digest(document)}
-    copies = {copy.id: _digest(copy) for copy in old.reworded}
-    fresh = {copy.id for copy in new.reworded if copies.get(copy.id) != _digest(copy)}
+    before = {document.id: digest_text(document.text) for document in old.documents}
+    changed = {document.id for document in new.documents if before.get(document.id) != digest_text(document.text)}
+    copies = {copy.id: digest_text(copy.text) for copy in old.reworded}
+    fresh = {copy.id for copy in new.reworded if copies.get(copy.id) != digest_text(copy.text)}
     asked = set(old.practice)
     touched = {one.id for one in new.practice if (set(one.documents) & changed if one.documents else one not in asked)}
     kept = {document.id for document in new.documents}
@@ -89,7 +89,3 @@ def _part(
 
 def _kept(records: Sequence[Record], keep: Iterable[bool]) -> Sequence[Record]:
     return View([place for place, kept in enumerate(keep) if kept], records.__getitem__)
-
-
-def _digest(document: Document) -> bytes:
-    return hashlib.sha256(document.text.encode("utf-8")).digest()

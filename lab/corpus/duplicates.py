@@ -11,6 +11,7 @@ import numpy
 from lab.corpus.cleaning import RefusedError
 from lab.corpus.shelf import Index, Shelf
 from lab.records import Document, LabError
+from lab.store import digest_text
 
 if TYPE_CHECKING:
     from datasketch import MinHash
@@ -81,7 +82,7 @@ class Duplicates:
 
     def add(self, document: Document) -> None:
         """Put a document on the shelf. RefusedError, and not put there, where it repeats one."""
-        keys = [hashlib.sha256(document.text.strip().encode("utf-8")).digest()]
+        keys = [digest_text(document.text.strip())]
         for place in self._index.find(keys):
             raise RefusedError("duplicate", f"repeats {self._documents[place].id} word for word")
         if self._threshold < 1:

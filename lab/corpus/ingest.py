@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -130,16 +130,17 @@ def corpus_of(
 ) -> Corpus:
     """The corpus of what was gathered; its summary goes to the log. practice: a file of questions, if any."""
     log.info("%s", gathered.summary)
-    passages = Shelf(Passage)
-    with step("cutting into passages", len(gathered.documents), "documents") as advance:
-        for document in gathered.documents:
-            for passage in split(document, max_tokens, overlap_tokens):
-                passages.append(passage)
-            advance(1)
+
+    def cut() -> Iterator[Passage]:
+        with step("cutting into passages", len(gathered.documents), "documents") as advance:
+            for document in gathered.documents:
+                yield from split(document, max_tokens, overlap_tokens)
+                advance(1)
+
     return Corpus(
         name=name,
         documents=gathered.documents,
-        passages=passages,
+        passages=Shelf(Passage, cut()),
         reworded=reworded,
         practice=tuple(load_questions(Path(practice))) if practice else (),
         quarantined=gathered.quarantined,

@@ -5,7 +5,6 @@ A fact that stands in the corpus is the point of the lab; a question that stands
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
@@ -17,6 +16,7 @@ from lab.exam.rewording import Rewordings
 from lab.exam.segments import QUESTION_MARKS, SegmentedText, half_words, tokenise
 from lab.progress import step
 from lab.records import LabError, Question
+from lab.store import digest_text
 
 log = logging.getLogger(__name__)
 
@@ -189,7 +189,7 @@ def _once(texts: Iterable[tuple[str, str]]) -> Iterator[tuple[str, str]]:
     """Of (id, text) the first of each text."""
     seen: set[bytes] = set()
     for identity, text in texts:
-        name = hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
+        name = digest_text(text)
         if name not in seen:
             seen.add(name)
             yield identity, text

@@ -67,7 +67,7 @@ def train(
             restore_moments(state.path, optimizer, str(number))
         reached = Reached(**state.noted["reached"])
         print(f"goes on after {reached.tokens:,} tokens, kept in {state.path}", flush=True)
-    if can_compile():  # On two cores a quarter more tokens a second, for a minute at first.
+    if can_compile():
         compile_layers(model.model)
     begun = time.perf_counter() - reached.seconds
     saved = time.perf_counter()
