@@ -169,9 +169,8 @@ class LanguageModel:
             self._planned = encoded, max_new_tokens, batches
             for batch in batches:
                 new = sum(made[i] is None for i in batch.rows)
-                for i, one in zip(
-                    batch.rows, self._generate(encoded, batch, max_new_tokens, several_lines), strict=True
-                ):
+                answers = self._generate(encoded, batch, max_new_tokens, several_lines)
+                for i, one in zip(batch.rows, answers, strict=True):
                     made[i] = one
                 progress(new)
 
