@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import multiprocessing
-import resource
-import signal
 import tracemalloc
 from pathlib import Path
 from random import Random
@@ -14,6 +12,7 @@ from torch.utils.data import DataLoader
 
 from lab.adapt.blocks import Pieces, Rows
 from lab.packing import Piece, pack
+from tests.faults.limits import files_of_at_most
 
 SOME = [
     Piece([1, 2, 3], [], "documents"),
@@ -101,12 +100,6 @@ def test_a_full_disk_is_an_error_of_the_system(tmp_path):
             for piece in pieces:
                 kept.append(piece)
 
-    before, ignored = resource.getrlimit(resource.RLIMIT_FSIZE), signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (2_000, before[1]))
-    try:
-        with pytest.raises(OSError, match="File too large"):
-            write(drawn(200))
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
-        signal.signal(signal.SIGXFSZ, ignored)
+    with files_of_at_most(2_000), pytest.raises(OSError, match="File too large"):
+        write(drawn(200))
     assert list(Path(tmp_path).iterdir()) == []

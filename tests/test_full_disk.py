@@ -7,10 +7,7 @@ from __future__ import annotations
 
 import errno
 import os
-import resource
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -20,6 +17,7 @@ from lab.report import load
 from lab.report.find import failures
 from tests.faults.disk import ROUTE, Disk, fault, sit, whole
 from tests.faults.kills import differences, digests
+from tests.faults.limits import files_of_at_most
 
 pytestmark = pytest.mark.slow
 
@@ -69,16 +67,6 @@ def test_wherever_the_disk_fails_the_same_words_go_on(route, expected, tmp_path)
                 load(tmp_path / "run")
     assert sit(tmp_path, words=route)[0] == 0
     assert differences(expected, digests(tmp_path)) == []
-
-
-@contextmanager
-def files_of_at_most(limit: int) -> Iterator[None]:
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 def test_where_the_system_itself_refuses_to_write(route, expected, tmp_path):

@@ -6,12 +6,9 @@ import dataclasses
 import gc
 import json
 import os
-import resource
 import subprocess
 import sys
 import tracemalloc
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -23,6 +20,7 @@ from lab.corpus.folder import FolderCorpus
 from lab.corpus.rows import JsonlCorpus
 from lab.corpus.shelf import Index, Shelf, View
 from lab.records import DiskError, Document, Passage
+from tests.faults.limits import files_of_at_most
 
 TEXTS = ("", "a", "第三条\n费用", "\0", "é e\u0301 \U0001f600 \uffff", "'; DROP TABLE records; --", "x" * 3_000_000)
 DOCUMENTS = tuple(Document(f"d{number}", f"t{text[:5]}", text) for number, text in enumerate(TEXTS))
@@ -153,16 +151,6 @@ def test_a_killed_process_leaves_nothing_in_the_folder_for_temporary_files(tmp_p
     done = subprocess.run([sys.executable, "-c", WRITES], env=place, capture_output=True, text=True)
     assert (done.returncode, done.stdout.split()) == (-9, ["1", "0"]), done.stderr
     assert list(tmp_path.iterdir()) == []
-
-
-@contextmanager
-def files_of_at_most(limit: int) -> Iterator[None]:
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 def test_a_full_disk_is_told_with_its_mend() -> None:
