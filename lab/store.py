@@ -331,4 +331,4 @@ def _number(error: BaseException | None) -> int | None:
         return error.errno if error.errno in MENDS else None
     # Libraries that write from Rust or C++ (safetensors, tokenizers, faiss) raise their own types with its words.
     words = str(error) if isinstance(error, Exception) and not isinstance(error, LabError) else ""
-    return next((number for number in WRITING if os.strerror(number) in words), None)
+    return next((number for number in (*WRITING, errno.EIO) if os.strerror(number) in words), None)

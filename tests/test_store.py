@@ -370,11 +370,14 @@ def test_a_full_disk_met_by_the_builder(tmp_path: Path) -> None:
     assert os.listdir(tmp_path / "index") == []
 
 
-def test_a_full_disk_met_by_a_library(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("words", "mend"), [("No space left on device", "free some space"), ("Input/output error", "look after the disk")]
+)
+def test_a_full_or_broken_disk_met_by_a_library(words: str, mend: str, tmp_path: Path) -> None:
     def build(folder: Path) -> None:
-        raise RuntimeError("Error while serializing: I/O error: No space left on device (os error 28)")
+        raise RuntimeError(f"Error while serializing: I/O error: {words} (os error 5)")
 
-    with pytest.raises(LabError, match="No space left on device"):
+    with pytest.raises(LabError, match=f"{words}.*{mend}"):
         Store(tmp_path).artifact("index", KEY, build)
 
 
