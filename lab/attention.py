@@ -100,7 +100,11 @@ def inner(model: Any) -> Any:
 
 
 def can_compile() -> bool:
-    """Whether what torch compiles with is there: a C++ compiler and Python's headers."""
+    """Whether torch may compile (its TORCH_COMPILE_DISABLE=1 forbids it), and has what it takes: a C++ compiler and
+    Python's headers.
+    """
+    if os.environ.get("TORCH_COMPILE_DISABLE") == "1":
+        return False
     headers = Path(sysconfig.get_path("include"), "Python.h")
     return shutil.which(os.environ.get("CXX", "g++")) is not None and headers.is_file()
 

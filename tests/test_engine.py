@@ -17,6 +17,7 @@ from lab.attention import SPARSE, can_compile
 from lab.base import BaseModel
 from lab.corpus.corpus import Corpus
 from lab.ledger import Ledger
+from lab.records import LabError
 from lab.store import Store
 from lab.workspace import Workspace
 from lab.worlds.embedded import WorldReplay
@@ -81,6 +82,21 @@ def test_a_compiler_and_python_s_headers_make_compiling_possible(monkeypatch, tm
     assert not can_compile()
     (headers / "Python.h").touch()
     assert can_compile()
+    monkeypatch.setenv("TORCH_COMPILE_DISABLE", "1")
+    assert not can_compile()
+
+
+def test_what_cannot_be_compiled_is_told_with_its_mend(random_model, small_corpus, tmp_path, monkeypatch):
+    def broken(graph: Any, example: Any) -> None:
+        raise ValueError("no compiler\nhere")
+
+    def refused(module: Any, **how: Any) -> None:
+        module._compiled_call_impl = torch.compile(module._call_impl, backend=broken, **how)
+
+    monkeypatch.setattr(torch.nn.Module, "compile", refused)
+    monkeypatch.setattr("lab.adapt.fit.choose", lambda *asked: Engine(False, True, 0))
+    with pytest.raises(LabError, match=r"cannot be compiled here \(.*no compiler here.*\); .*TORCH_COMPILE_DISABLE=1"):
+        weights(BaseModel(str(random_model)), small_corpus, tmp_path)
 
 
 def test_without_a_compiler_nothing_is_compiled_and_the_log_says_what_is_missing(monkeypatch, tmp_path, caplog):

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from accelerate.utils.memory import should_reduce_batch_size
+from torch._dynamo.exc import TorchDynamoException
 from transformers import Trainer
 
 from lab.adapt.engine import choose
@@ -20,6 +21,7 @@ from lab.attention import as_it_is, attending, can_skip, computed_share
 from lab.flops import Counter, Flops, matrices
 from lab.loss import labelled_only
 from lab.packing import Piece, pack
+from lab.records import LabError
 from lab.runtime import seed_everything
 from lab.states import States
 from lab.stopping import deferred
@@ -72,6 +74,12 @@ def fit(
                     trainer.train()
                     trainer.check()
                 break
+            except TorchDynamoException as error:
+                why = " ".join(str(error).split())[:300]
+                raise LabError(
+                    f"this training cannot be compiled here ({why}); mend the compiler, or train without it "
+                    "(TORCH_COMPILE_DISABLE=1)"
+                ) from error
             except RuntimeError as error:
                 if not should_reduce_batch_size(error):
                     raise
