@@ -43,6 +43,11 @@ class Clock:
         self.steps[name] = time.process_time() - start
 
 
+def peak() -> float:
+    """Of this process's memory until now, MB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
 def told(draw: Random, words: int) -> str:
     """Words as a language has them: few of them often, and new ones for ever."""
     return " ".join(f"w{int(draw.paretovariate(0.7)) % 10**6}" for _ in range(words))
@@ -87,6 +92,7 @@ def corpus(size: int, folder: Path, clock: Clock) -> None:
     workspace = Workspace(Store(folder / "store"), Ledger(), seed=0, device="cpu")
     with clock("ingest with passages"):
         made = JsonlCorpus(str(folder / "rows.jsonl")).load()
+    clock.steps["peak MB by then"] = peak()
     with clock("of it, passages"):
         assert sum(len(split(document)) for document in made.documents) == len(made.passages)
     asked = [told(draw, 8) for _ in range(ASKED)]
@@ -225,8 +231,7 @@ def main() -> None:
         clock = Clock()
         with tempfile.TemporaryDirectory() as folder:
             {"corpus": corpus, "exam": exam, "model": model}[args.what](sizes[0], Path(folder), clock)
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-        print(json.dumps({**clock.steps, "peak MB": peak}))
+        print(json.dumps({**clock.steps, "peak MB": peak()}))
         return
     rows: list[dict[str, float]] = []
     for size in sizes:
@@ -240,11 +245,11 @@ def main() -> None:
     print("|---" * (len(sizes) + 2) + "|")
     for name in rows[0]:
         values = [row[name] for row in rows]
-        told_exponent = "" if name in ("parameters", "peak MB") else exponent(at, values)
+        told_exponent = "" if name == "parameters" or "MB" in name else exponent(at, values)
         print(f"| {name} | {' | '.join(f'{value:,.2f}' for value in values)} | {told_exponent} |")
-    if args.what != "model":
-        slope = numpy.polyfit(at, [row["peak MB"] for row in rows], 1)[0]
-        print(f"{slope * 1024:,.1f} kB of memory at the peak for each")
+    for name in (name for name in rows[0] if "MB" in name and args.what != "model"):
+        slope = numpy.polyfit(at, [row[name] for row in rows], 1)[0]
+        print(f"{name}: {slope * 1024:,.2f} kB for each")
 
 
 if __name__ == "__main__":
